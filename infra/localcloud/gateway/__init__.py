@@ -1,0 +1,1 @@
+"""Envoy in front of everything: routes, traffic splits, health checks, faults, and the access log that meters."""

@@ -1,0 +1,1 @@
+"""What was used, by whom, once: the ledger that bills are made from."""

@@ -1,0 +1,1 @@
+"""Runs things, for any provider: jobs under a shim, and deployments of replicas behind the gateway."""

@@ -1,0 +1,1 @@
+"""What notebooks import: ready-made clients of three clouds, load, checks, cost; and the `lab` command."""
