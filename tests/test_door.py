@@ -40,7 +40,8 @@ def small_project(tmp_path: Path) -> Path:
     )
     (root / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
-        '[project]\nname = "small"\nversion = "0"\n[tool.hatch.build.targets.wheel]\npackages = ["labs"]\ndev-mode-dirs = ["."]\n'
+        '[project]\nname = "small"\nversion = "0"\n[tool.hatch.build.targets.wheel]\npackages = ["labs"]\n'
+        'dev-mode-dirs = ["."]\n'
     )
     return root
 
@@ -103,13 +104,13 @@ def test_help_before_the_set_up_installs_nothing(small_project):
 
 
 def test_windows_is_told_about_wsl(door):
-    with pytest.raises(door.Problem, match="wsl --install"):
+    with pytest.raises(door.SetupError, match="wsl --install"):
         door.refuse_windows("win32")
 
 
 def test_an_unsupported_python_says_what_to_install(door, monkeypatch):
     monkeypatch.setattr(door.shutil, "which", lambda _: None)
-    with pytest.raises(door.Problem, match=r"no Python 3\.11 to 3\.13 is on PATH(?s:.)*python3-?\.?12"):
+    with pytest.raises(door.SetupError, match=r"no Python 3\.11 to 3\.13 is on PATH(?s:.)*python3-?\.?12"):
         door.start_again_with_newer_python()
 
 
@@ -130,13 +131,13 @@ def test_python_2_and_3_6_would_get_the_message_not_a_syntax_error():
 
 
 def test_a_full_disk_says_how_much_is_needed(door):
-    with pytest.raises(door.Problem, match=r"0\.5 GB are free .* needs 6 GB"):
+    with pytest.raises(door.SetupError, match=r"0\.5 GB are free .* needs 6 GB"):
         door.require_disk(free_bytes=5e8)
 
 
 def test_a_python_without_ensurepip_says_python3_venv(door, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    with pytest.raises(door.Problem, match="apt install python3-venv"):
+    with pytest.raises(door.SetupError, match="apt install python3-venv"):
         door.make_venv()
 
 
@@ -146,7 +147,7 @@ def test_a_newer_python_than_supported_counts_as_unsupported(door, monkeypatch, 
     monkeypatch.setattr(door, "MARK", str(tmp_path / ".venv" / ".lab-lock"))
     monkeypatch.setattr(door.sys, "version_info", Version(3, 14))
     monkeypatch.setattr(door.shutil, "which", lambda _: None)
-    with pytest.raises(door.Problem, match=r"Python 3\.14 is not supported"):
+    with pytest.raises(door.SetupError, match=r"Python 3\.14 is not supported"):
         door.set_up()
 
 
