@@ -1,0 +1,5 @@
+"""Makes what MiniStack has acknowledged survive `kill -9`."""
+
+
+def install() -> None:
+    """(Being written.)"""
