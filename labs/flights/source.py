@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import pandas as pd
 
+from labs import home
+
 Table = Literal["flights", "weather", "airports", "airlines", "planes"]
 
 _FILES: Final[dict[Table, str]] = {
@@ -33,8 +35,7 @@ class FlightsError(Exception):
 
 def data_folder() -> Path:
     """Where the copies live: `$LAB_HOME/data`, else `.lab/data` in the repository."""
-    home = os.environ.get("LAB_HOME") or Path(__file__).resolve().parents[2] / ".lab"
-    return Path(home).resolve() / "data"
+    return home.folder() / "data"
 
 
 def load(table: Table = "flights") -> pd.DataFrame:
