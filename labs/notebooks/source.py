@@ -6,7 +6,6 @@ Format: https://jupytext.readthedocs.io/en/latest/formats-scripts.html#the-perce
 from __future__ import annotations
 
 import ast
-import hashlib
 import io
 import re
 import tokenize
@@ -113,22 +112,11 @@ def _marker_lines(text: str, path: Path) -> list[int]:
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (tokenize.TokenError, SyntaxError) as error:
-        raise SourceError(f"{path}: not valid Python: {error}. (Magics are written as comments: `# %matplotlib`.)") from error
+        raise SourceError(
+            f"{path}: not valid Python: {error}. (Magics are written as comments: `# %matplotlib`.)"
+        ) from error
     return [t.start[0] for t in tokens if t.type == tokenize.COMMENT and t.start[1] == 0 and _MARKER.match(t.string)]
 
 
 def _without_magics(text: str) -> str:
     return "\n".join(re.sub(r"^(\s*)[%!].*$", r"\1pass", line) for line in text.splitlines())
-
-
-def with_ids(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give every notebook cell an id derived from its content, so that the same source makes the same bytes.
-
-    Repeated cells are told apart by how often they have occurred before.
-    """
-    seen: dict[str, int] = {}
-    for cell in cells:
-        key = f"{cell['cell_type']}\0{cell['source']}"
-        seen[key] = seen.get(key, 0) + 1
-        cell["id"] = hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest()[:12]
-    return cells

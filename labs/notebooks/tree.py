@@ -1,11 +1,11 @@
 """Where a lab's three files lie: its source, the learner's notebook, and the executed one that the book shows.
 
     solutions/week1_aws/02_x.py      the source (py:percent), the only file that people edit
-    solutions/week1_aws/02_x.ipynb   the same lab executed, committed, so that a bare `jupyter-book build .` needs nothing
+    solutions/week1_aws/02_x.ipynb   the same lab executed; committed, so a bare `jupyter-book build .` needs nothing
     notebooks/week1_aws/02_x.ipynb   the learner's notebook: no answers, no outputs
 
-Outputs differ from run to run, so an ordinary `lab run` writes its executed notebooks to `_build/run/executed` and builds
-the book from a staging folder; only `lab run --save` renews the committed copies.
+Outputs differ from run to run, so an ordinary `lab run` writes its executed notebooks to `_build/run/executed` and
+builds the book from a staging folder; only `lab run --save` renews the committed copies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+from labs import home
+
+ROOT: Final = home.repository()
 
 
 class LabNotFoundError(ValueError):
