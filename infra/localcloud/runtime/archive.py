@@ -111,8 +111,9 @@ def _write(member: _Member, path: Path, root: Path, archive: Path, left: int) ->
 
 
 def _copy_of_member(member: _Member, path: Path, root: Path, archive: Path, left: int) -> int:
-    source = root / _clean(member.target, archive)
-    if not source.is_file():
+    target = PurePosixPath(member.target)
+    source = root / target
+    if target.is_absolute() or ".." in target.parts or not source.is_file():
         raise ArchiveError(f"{archive.name}: {member.name!r} is a hard link to {member.target!r}, which is not in it.")
     if source.stat().st_size > left:
         raise ArchiveError(f"{archive.name}: with {member.name!r} it grows beyond its size limit.")
