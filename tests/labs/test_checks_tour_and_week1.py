@@ -1,0 +1,149 @@
+"""Every question of the tour and week 1: unattempted, each typical wrong answer with its misconception, right."""
+
+from functools import partial
+
+import pytest
+
+from labs.checks import attempt_me, tour, week1_aws
+
+RETRIES = {"share": 0.5}
+BILL = {"usd_per_hour": 0.115}
+SPOT = {"discount": 0.548}
+UPDATE = {"both_seconds": 3.0, "instances": 2, "usd_per_hour": 0.115}
+
+
+def unfinished(*arguments):
+    return ...
+
+
+def interleaved(costs, hosts):
+    return [list(range(host, len(costs), hosts)) for host in range(hosts)]
+
+
+def blocks(costs, hosts):
+    size = -(-len(costs) // hosts)
+    return [list(range(len(costs)))[host * size : (host + 1) * size] for host in range(hosts)]
+
+
+def in_order_to_the_least_loaded(costs, hosts):
+    return greedy(costs, hosts, range(len(costs)))
+
+
+def longest_first(costs, hosts):
+    return greedy(costs, hosts, sorted(range(len(costs)), key=lambda index: -costs[index]))
+
+
+def greedy(costs, hosts, order):
+    loads, shares = [0.0] * hosts, [[] for _ in range(hosts)]
+    for index in order:
+        host = loads.index(min(loads))
+        loads[host] += costs[index]
+        shares[host].append(index)
+    return shares
+
+
+def loses_one(costs, hosts):
+    return [share[1:] if host == 0 else share for host, share in enumerate(longest_first(costs, hosts))]
+
+
+def ranked(values, percent, shift=-1):
+    place = -(-percent * len(values) // 100)
+    return sorted(values)[min(len(values) - 1, max(0, int(place) + shift))]
+
+
+def unsorted(values, percent):
+    return values[max(0, int(-(-percent * len(values) // 100)) - 1)]
+
+
+def of_the_maximum(values, percent):
+    return max(values) * percent / 100
+
+
+CASES = [
+    # check, answer, context, state, misconception
+    ("tour.known", {"carrier", "distance", "sched_dep_time"}, {}, "right", ""),
+    ("tour.known", {"carrier", "distance", "sched_dep_time", "dep_delay"}, {}, "wrong", "the best predictor"),
+    ("tour.known", {"carrier", "distance", "sched_dep_time", "air_time"}, {}, "wrong", "planned and actual time"),
+    ("tour.known", {"carrier"}, {}, "wrong", ""),
+    ("tour.known", "carrier", {}, "wrong", ""),
+    ("tour.retries", 0.125, RETRIES, "right", ""),
+    ("tour.retries", 0.5 / 3, RETRIES, "wrong", "dividing by the attempts"),
+    ("tour.retries", 0.0625, RETRIES, "wrong", "counting retries, not attempts"),
+    ("tour.retries", 0.875, RETRIES, "wrong", "adding the attempts"),
+    ("tour.retries", 0.5, RETRIES, "wrong", "retries change nothing"),
+    ("tour.bill", 82.8, BILL, "right", ""),
+    ("tour.bill", 82.80, BILL, "right", ""),
+    ("tour.bill", 0, BILL, "wrong", "no requests, no cost"),
+    ("tour.bill", 0.115 * 8 * 22, BILL, "wrong", "office hours"),
+    ("tour.bill", 2.76, BILL, "wrong", "one day"),
+    ("tour.bill", 0.115 * 720 * 3600, BILL, "wrong", "the price is per second"),
+    ("tour.bill", 50, BILL, "wrong", ""),
+    ("week1_aws.02.metric", r"validation:auc=([0-9.]+)", {}, "right", ""),
+    ("week1_aws.02.metric", r"auc=(\d+\.\d+);", {}, "right", ""),
+    ("week1_aws.02.metric", r"validation:auc=[0-9.]+", {}, "wrong", "no group"),
+    ("week1_aws.02.metric", r"validation:auc=(.*);", {}, "wrong", "greedy"),
+    ("week1_aws.02.metric", r"validation:auc=(\d+)", {}, "wrong", "digits only"),
+    ("week1_aws.02.metric", r"validation:loss=([0-9.]+);", {}, "wrong", ""),
+    ("week1_aws.02.metric", r"=([0-9.]+);", {}, "wrong", "too wide"),
+    ("week1_aws.02.metric", r"([0-9.]+);$", {}, "wrong", "too wide"),
+    ("week1_aws.02.metric", r"([0-9.]+", {}, "wrong", ""),
+    ("week1_aws.02.share", longest_first, {}, "right", ""),
+    ("week1_aws.02.share", interleaved, {}, "wrong", "dealing like cards"),
+    ("week1_aws.02.share", blocks, {}, "wrong", "equal counts are equal work"),
+    ("week1_aws.02.share", in_order_to_the_least_loaded, {}, "wrong", ""),
+    ("week1_aws.02.share", loses_one, {}, "wrong", ""),
+    ("week1_aws.02.break_even", 2.212, SPOT, "right", ""),
+    ("week1_aws.02.break_even", 1.825, SPOT, "wrong", "the discount, not what remains"),
+    ("week1_aws.02.break_even", 1.548, SPOT, "wrong", "adding percentages"),
+    ("week1_aws.02.break_even", 1.212, SPOT, "wrong", "the extra, not the total"),
+    ("week1_aws.03.percentile", ranked, {}, "right", ""),
+    ("week1_aws.03.percentile", unsorted, {}, "wrong", "not sorted"),
+    ("week1_aws.03.percentile", of_the_maximum, {}, "wrong", "a share of the maximum"),
+    ("week1_aws.03.percentile", partial(ranked, shift=0), {}, "wrong", "one place too far"),
+    ("week1_aws.03.percentile", lambda values, percent: sum(values) / len(values), {}, "wrong", ""),
+    ("week1_aws.03.weights", {"stable": 9, "canary": 1}, {}, "right", ""),
+    ("week1_aws.03.weights", {"stable": 0.9, "canary": 0.1}, {}, "right", ""),
+    ("week1_aws.03.weights", {"stable": 1, "canary": 9}, {}, "wrong", "the other way round"),
+    ("week1_aws.03.weights", {"stable": 10, "canary": 1}, {}, "wrong", "ten to one"),
+    ("week1_aws.03.weights", {"stable": 1, "canary": 1}, {}, "wrong", ""),
+    ("week1_aws.03.weights", {"a": 9, "b": 1}, {}, "wrong", ""),
+    ("week1_aws.03.alarm", 50_000, {}, "right", ""),
+    ("week1_aws.03.alarm", 50, {}, "wrong", "milliseconds"),
+    ("week1_aws.03.alarm", 0.05, {}, "wrong", "seconds"),
+    ("week1_aws.03.alarm", 50_000_000, {}, "wrong", "seconds, in microseconds"),
+    ("week1_aws.03.alarm", 500, {}, "wrong", ""),
+    ("week1_aws.03.update_bill", 3 / 3600 * 2 * 0.115, UPDATE, "right", ""),
+    ("week1_aws.03.update_bill", 0.23, UPDATE, "wrong", "a whole hour"),
+    ("week1_aws.03.update_bill", 0.69, UPDATE, "wrong", "hours and seconds"),
+    ("week1_aws.03.update_bill", 2 * 3 / 3600 * 2 * 0.115, UPDATE, "wrong", "both fleets are extra"),
+    ("week1_aws.03.update_bill", 0.001, UPDATE, "wrong", ""),
+]
+BY_ID = {check.id: check for check in (*tour.CHECKS, *week1_aws.CHECKS)}
+CONTEXTS = {case[0]: case[2] for case in CASES}
+
+
+@pytest.mark.parametrize(("id", "answer", "context", "state", "misconception"), CASES)
+def test_an_answer(id, answer, context, state, misconception):
+    result = BY_ID[id].grade(answer, **context)
+    assert (result.state, result.misconception) == (state, misconception), result.message
+
+
+@pytest.mark.parametrize("id", BY_ID)
+@pytest.mark.parametrize("stub", [..., attempt_me, None])
+def test_a_stub_is_not_wrong(id, stub):
+    result = BY_ID[id].grade(stub, **CONTEXTS[id])
+    assert (result.state, result.message) == ("not attempted", BY_ID[id].question)
+
+
+@pytest.mark.parametrize("id", ["week1_aws.02.share", "week1_aws.03.percentile"])
+def test_an_unfinished_function_is_not_wrong(id):
+    assert BY_ID[id].grade(unfinished).state == "not attempted"
+
+
+def test_every_misconception_has_a_case():
+    shown = {(id, misconception) for id, _, _, _, misconception in CASES if misconception}
+    assert shown == {(check.id, idea.name) for check in BY_ID.values() for idea in check.misconceptions}
+
+
+def test_every_question_has_hints():
+    assert [id for id, check in BY_ID.items() if len(check.hints) < 2] == []
