@@ -1,0 +1,1 @@
+"""What runs inside a replica: stand-ins for the vendors' model servers."""
