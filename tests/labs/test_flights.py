@@ -122,3 +122,10 @@ def test_channels(home, tmp_path):
     train = pd.read_csv(channels.train / "flights.csv")
     assert list(train.columns) == [*flights.COLUMNS, flights.LABEL]
     assert (len(train), channels.train_rows, channels.validation_rows) == (1_000, 1_000, 28_293)
+
+
+def test_channels_without_a_folder_are_written_once(home, monkeypatch):
+    first = flights.write_training_channel(rows=500)
+    monkeypatch.setattr("labs.flights.channel.features", lambda: pytest.fail("written again"))
+    assert flights.write_training_channel(rows=500) == first
+    assert first.train.is_relative_to(home)
