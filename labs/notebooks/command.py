@@ -18,12 +18,17 @@ Force = Annotated[
 ]
 
 
-def build(paths: Names = None, check: Check = False, force: Force = False, root: Path = ROOT) -> int:
+def build(paths: Names = None, check: Check = False, force: Force = False) -> int:
     """Make learner and executed notebooks from their sources; returns 0, or 1 when something is wrong."""
+    return build_in(ROOT, paths or [], check=check, force=force)
+
+
+def build_in(root: Path, paths: list[str], *, check: bool = False, force: bool = False) -> int:
+    """Do the same for the labs below `root`."""
     from labs.notebooks.source import SourceError
 
     try:
-        labs = find_labs(paths or [], root)
+        labs = find_labs(paths, root)
         problems = [line for lab in labs for line in (_check(lab) if check else _build(lab, force))]
     except (LabNotFoundError, SourceError) as error:
         problems = [str(error)]
@@ -63,13 +68,18 @@ def _orphans(root: Path) -> list[str]:
     return lines
 
 
-def lint(paths: Names = None, root: Path = ROOT) -> int:
+def lint(paths: Names = None) -> int:
     """Check that labs follow the common anatomy; returns 0, or 1 with file, line, cell and remedy of each problem."""
+    return lint_in(ROOT, paths or [])
+
+
+def lint_in(root: Path, paths: list[str]) -> int:
+    """Do the same for the labs below `root`."""
     from labs.notebooks import lint as rules
     from labs.notebooks.source import SourceError, read
 
     try:
-        labs = find_labs(paths or [], root)
+        labs = find_labs(paths, root)
         problems = [str(problem) for lab in labs for problem in rules.check(read(lab.source))]
     except (LabNotFoundError, SourceError) as error:
         problems = [str(error)]
@@ -81,9 +91,13 @@ def lint(paths: Names = None, root: Path = ROOT) -> int:
 def new(
     name: Annotated[str, typer.Argument(help="Such as week2_azure/01_data_lake")],
     title: Annotated[str, typer.Option(help="Starts with a verb")] = "Measure something",
-    root: Path = ROOT,
 ) -> int:
     """Start a new lab from the template; returns 0, or 1 when there is one of that name."""
+    return new_in(ROOT, name, title)
+
+
+def new_in(root: Path, name: str, title: str) -> int:
+    """Do the same below `root`."""
     from labs.notebooks.document import write
 
     lab = LabFile(root, name.removeprefix("solutions/").removesuffix(".py").strip("/"))

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from labs.notebooks import document
-from labs.notebooks.learner import has_answer
+from labs.notebooks.learner import has_answer, without_markers
 from labs.notebooks.source import Cell, Source
 from labs.notebooks.tree import LabFile
 
+# The tag by which MyST-NB folds a cell; text is folded by HTML that Jupyter and the book both show.
 _FOLDED: Final = "hide-cell"
+_FOLDED_TEXT: Final = "<details>\n<summary>Answer</summary>\n\n{}\n\n</details>"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 
 
@@ -29,10 +31,13 @@ def blank(source: Source, lab: LabFile) -> document.Notebook:
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    metadata = dict(cell.metadata)
-    if has_answer(cell):
-        metadata["tags"] = [*metadata.get("tags", []), _FOLDED]
-    return document.code(cell.text, metadata) if cell.is_code else document.markdown(cell.text, metadata)
+    if not has_answer(cell):
+        make = document.code if cell.is_code else document.markdown
+        return make(cell.text, dict(cell.metadata))
+    if not cell.is_code:
+        return document.markdown(_FOLDED_TEXT.format(cell.text), dict(cell.metadata))
+    metadata = {**cell.metadata, "tags": [*cell.metadata.get("tags", []), _FOLDED]}
+    return document.code(without_markers(cell.text), metadata)
 
 
 def _learner_link(lab: LabFile) -> str:

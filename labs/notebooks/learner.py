@@ -62,6 +62,11 @@ def has_answer(cell: Cell) -> bool:
     return SOLUTION_TAG in cell.tags or (cell.is_code and "# BEGIN SOLUTION" in cell.text)
 
 
+def without_markers(text: str) -> str:
+    """The code with its answers, and without the comments that mark them."""
+    return "\n".join(line for line in text.splitlines() if not (_BEGIN.match(line) or _END.match(line))).strip("\n")
+
+
 def without_answers(cell: Cell, path: Path) -> str:
     """The cell's code with each answer replaced by its stub. Raises SourceError for unbalanced markers."""
     out: list[str] = []
