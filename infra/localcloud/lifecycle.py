@@ -103,6 +103,7 @@ def down(home: Home, say: Say) -> int:
                     _signal(process.pid, signal.SIGKILL if late else signal.SIGTERM)
                     stopped.add(process.pid)
             time.sleep(_POLL_SECONDS)
+        supervisor.clear_parts(home)
     say(f"{len(stopped)} processes stopped.")
     return len(stopped)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from localcloud.gateway.gateway import Gateway
 from localcloud.home import Home
 
 CONTROL_PLANE: Final = "controlplane"
@@ -48,23 +49,19 @@ class Part:
 
 def all_parts(home: Home, ports: Mapping[str, int]) -> tuple[Part, ...]:
     """Every part, in the order in which they are started (none waits for another)."""
-    try:
-        from localcloud.gateway.gateway import Gateway
-        gateway = Gateway(home, ports)
-    except ImportError:
-        gateway = None
+    gateway = Gateway(home, ports)
     return (
         Part(
             MINISTACK,
             _python("localcloud.aws.ministack"),
             _answers(ports["ministack"], "/_ministack/health"),
         ),
-        *([Part(
+        Part(
             ENVOY,
             tuple(gateway.command()),
             _answers(ports["envoy_admin"], "/ready"),
             prepare=gateway.write_bootstrap,
-        )] if gateway else []),
+        ),
         Part(
             CONTROL_PLANE,
             _python("localcloud", "controlplane", "--home", str(home.root)),

@@ -143,9 +143,9 @@ class Keeper(threading.Thread):
 
     def __init__(self, home: Home, ports: Mapping[str, int], part: Part, board: Board, stop: int) -> None:
         super().__init__(name=part.name, daemon=True)
-        self._home, self._ports, self._part, self._board, self._stop = home, ports, part, board, stop
+        self._home, self._ports, self._part, self._board, self._bell = home, ports, part, board, stop
         self._deaths_at_once = 0
-        self._state = PartState(0, 0.0, int(board.previous.get(part.name, {}).get("restarts", 0)))
+        self._state = PartState(0, 0.0, restarts=int(board.previous.get(part.name, {}).get("restarts", 0)))
         self._adopted = self._find()
 
     def run(self) -> None:
@@ -192,13 +192,13 @@ class Keeper(threading.Thread):
     def _watch(self, running: Process) -> bool:
         """Follow a process from its start to its end; False when told to stop before."""
         while not self._part.is_ready():
-            if running.wait(_PROBE_SECONDS, self._stop):
+            if running.wait(_PROBE_SECONDS, self._bell):
                 return True
             if self._stopping(0.0):
                 return False
         self._post(ready=True, message="")
         misses = 0
-        while not running.wait(_LIVENESS_SECONDS, self._stop):
+        while not running.wait(_LIVENESS_SECONDS, self._bell):
             if self._stopping(0.0):
                 return False
             misses = 0 if self._part.is_ready() else misses + 1
@@ -226,7 +226,7 @@ class Keeper(threading.Thread):
         self._board.post(self._part.name, self._state)
 
     def _stopping(self, seconds: float) -> bool:
-        return bool(select.select([self._stop], [], [], seconds)[0])
+        return bool(select.select([self._bell], [], [], seconds)[0])
 
 
 def supervise(home: Home, ports: Mapping[str, int] | None = None) -> None:
@@ -246,6 +246,12 @@ def supervise(home: Home, ports: Mapping[str, int] | None = None) -> None:
         os.close(ring)
         for keeper in keepers:
             keeper.join(timeout=2)
+
+
+def clear_parts(home: Home) -> None:
+    """Note in the state file that nothing runs; ports and token stay. The caller holds the lock."""
+    with contextlib.suppress(StateError, OSError):
+        write_state(home, replace(read_state(home), parts={}))
 
 
 def set_aside_if_corrupt(home: Home) -> Path | None:
