@@ -28,6 +28,7 @@ __all__ = ["EnvoyDownError", "Gateway", "GatewayError"]
 
 HEALTHY_SECONDS: Final = 30.0
 """How long new replicas may take to pass their first health check at the gateway."""
+_SETTLE_SECONDS: Final = 5.0
 _DRAIN_EXTRA_SECONDS: Final = 5.0
 _QUIET_SECONDS: Final = 0.1
 """A drained replica must be idle for so long: a retry may be between two attempts."""
@@ -81,6 +82,15 @@ class Gateway:
     def reopen_logs(self) -> None:
         """Make Envoy open the access log again, after it was renamed; raises EnvoyDownError."""
         self._admin.reopen_logs()
+
+    def settle_log(self) -> None:
+        """Return when everything answered until now is in the access log. Raises GatewayError, EnvoyDownError."""
+        unwritten = "filesystem.write_total_buffered"
+        xds.wait_until(
+            lambda: not self._admin.stats(re.escape(unwritten)).get(unwritten, 0),
+            _SETTLE_SECONDS,
+            f"Envoy does not write {self.access_log}: is the disk full? Free some space (lab clean).",
+        )
 
     # Deployments
 

@@ -166,27 +166,28 @@ def _access_logs(listener: Listener, path: Path) -> list[Json]:
     signed = {"name": "authorization", "string_match": {"prefix": listener.signed_prefix}}
     unsigned = signed | {"invert_match": True, "treat_missing_header_as_empty": True}
     return [
-        _access_log(path, signed, f"%REQ(AUTHORIZATION):{_SCOPE_CHARACTERS}%"),
-        _access_log(path, unsigned, "%QUERY_PARAM(X-Amz-Credential)%"),
+        _access_log(listener, path, signed, f"%REQ(AUTHORIZATION):{_SCOPE_CHARACTERS}%"),
+        _access_log(listener, path, unsigned, "%QUERY_PARAM(X-Amz-Credential)%"),
     ]
 
 
-def _access_log(path: Path, only: Json, scope: str) -> Json:
+def _access_log(listener: Listener, path: Path, only: Json, scope: str) -> Json:
     return {
         "name": "envoy.access_loggers.file",
         "filter": when_header(only),
         "typed_config": {
             "@type": f"{_EXTENSIONS}access_loggers.file.v3.FileAccessLog",
             "path": str(path),
-            "log_format": {"json_format": _access_log_fields(scope)},
+            "log_format": {"json_format": _access_log_fields(listener.name, scope)},
         },
     }
 
 
-def _access_log_fields(scope: str) -> dict[str, str]:
-    """What is written per request; access_log.Entry reads it. Queries can hold signatures: they are left out."""
+def _access_log_fields(listener: str, scope: str) -> dict[str, str]:
+    """What is written per request; log_entry.Entry reads it. Queries can hold signatures: they are left out."""
     return {
         "time": "%START_TIME(%s.%6f)%",
+        "listener": listener,
         "method": "%REQ(:METHOD)%",
         "path": "%PATH(NQ:ORIG_OR_PATH):512%",
         "operation": "%REQ(X-AMZ-TARGET):200%",
