@@ -90,6 +90,12 @@ def run(arguments: Sequence[str], seconds: float = 60) -> str:
     return done.stdout
 
 
+def pass_through(arguments: Sequence[str]) -> int:
+    """Run `python -m localcloud …` on this home with this terminal's output; returns its exit code."""
+    command = [sys.executable, "-m", "localcloud", *arguments, "--home", str(home.folder())]
+    return subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, check=False).returncode
+
+
 def environment() -> dict[str, str]:
     """This process's environment without what points SDKs at a cloud: the local cloud's parts choose their own."""
     return {

@@ -1,0 +1,1 @@
+"""The commands behind `lab`, one module per theme; each is a function that returns an exit code."""
