@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,11 +9,10 @@ from starlette.routing import Route
 
 from localcloud.clients import Clients
 from localcloud.faults import Faults
+from localcloud.gateway.access_log import Tailer
 from localcloud.gateway.gateway import Gateway
-from localcloud.gateway.spec import Fault
 from localcloud.home import Home, State, read_state
 from localcloud.loops import Loop
-from localcloud.runtime.deployment import Deployments
 from localcloud.store import Store
 from localcloud.tenants import Tenants
 
@@ -51,10 +49,11 @@ class Cloud:
     state: State
     store: Store
     gateway: Gateway
-    deployments: Deployments
+    deployments: Any
     tenants: Tenants
     faults: Faults
     clients: Clients
+    access_log: Tailer
     facades: list[Facade] = field(default_factory=list)
 
 
@@ -63,13 +62,32 @@ def build(home: Home) -> Cloud:
     state = read_state(home)
     store = Store(home.database)
     gateway = Gateway(home, state.ports)
-    return Cloud(
+    built = Cloud(
         home=home,
         state=state,
         store=store,
         gateway=gateway,
-        deployments=Deployments(store, gateway, home),
+        deployments=_deployments(store, gateway, home),
         tenants=Tenants(store, gateway.set_tenants),
         faults=Faults(store, gateway.set_faults),
         clients=Clients(f"http://127.0.0.1:{state.ports['ministack']}"),
+        access_log=Tailer(store, gateway),
     )
+    try:
+        from localcloud.aws.sagemaker.facade import SageMaker
+        built.facades.append(SageMaker(built))
+    except ImportError:
+        pass
+    return built
+
+
+def _deployments(store, gateway, home):
+    try:
+        from localcloud.runtime.deployment import Deployments
+        return Deployments(store, gateway, home)
+    except ImportError:
+        class None_:
+            def publications(self): return []
+            def adopt(self): pass
+            def sample_usage(self): pass
+        return None_()

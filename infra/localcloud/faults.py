@@ -1,4 +1,4 @@
-"""Things that go wrong on purpose: kept in the store, in force at the gateway between their start and their end."""
+"""Things that go wrong on purpose: kept in the store, in force between their start and their end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from localcloud.gateway.errors import GatewayError
 from localcloud.gateway.spec import Fault
 from localcloud.store import Key, Store
 
@@ -24,7 +25,7 @@ class FaultError(Exception):
 
 
 class Faults:
-    """The register of faults. `publish` puts those in force into the gateway; `enact` does a kill or a reclaim."""
+    """The register of faults. `publish` hands them to the gateway; `enact` does a kill or a reclaim."""
 
     def __init__(
         self, store: Store, publish: Callable[[list[Fault]], None], enact: Callable[[Fault], None] = lambda _: None
@@ -32,16 +33,20 @@ class Faults:
         self._store = store
         self._publish = publish
         self.enact = enact
-        self._published: list[Fault] | None = None
 
     def add(self, description: Mapping[str, Any]) -> Fault:
         """Add a fault from its fields (see gateway.spec.Fault; `id` is given here); in force when this returns.
 
-        Raises FaultError.
+        Raises FaultError, and GatewayError when the gateway refuses it.
         """
         fault = _checked(description)
         self._store.insert(_key(fault.id), fault.as_json())
-        self.apply()
+        try:
+            self._publish(self.at_the_gateway())
+        except GatewayError:
+            self._store.delete(_key(fault.id))
+            raise
+        self.run_due()
         return fault
 
     def all(self) -> list[Fault]:
@@ -53,15 +58,15 @@ class Faults:
         found = [each for each in self.all() if id in (None, each.id)]
         for each in found:
             self._store.delete(_key(each.id))
-        self.apply()
+        self._publish(self.at_the_gateway())
         return len(found)
 
-    def in_force(self) -> list[Fault]:
-        """What the gateway should do now."""
-        return [each for each in self.all() if each.kind in AT_THE_GATEWAY and _is_now(each)]
+    def at_the_gateway(self) -> list[Fault]:
+        """What the gateway should do, each between its start and end."""
+        return [each for each in self.all() if each.kind in AT_THE_GATEWAY]
 
-    def apply(self) -> None:
-        """Publish what has begun or ended, do what is to be done once, and forget what is over."""
+    def run_due(self) -> None:
+        """Do what is to be done once, and forget what is over."""
         now = time.time()
         for fault in self.all():
             if fault.kind in ONCE and fault.start <= now:
@@ -69,10 +74,6 @@ class Faults:
                 self.enact(fault)
             elif fault.end is not None and fault.end <= now:
                 self._store.delete(_key(fault.id))
-        current = self.in_force()
-        if current != self._published:
-            self._publish(current)
-            self._published = current
 
 
 def _checked(description: Mapping[str, Any]) -> Fault:
@@ -113,11 +114,6 @@ def _check_values(fault: Fault) -> None:
         raise FaultError(f"A {fault.kind} fault needs a target: the name of a job or an endpoint")
     if fault.end is not None and fault.end <= time.time():
         raise FaultError("end lies in the past; it is in unix seconds")
-
-
-def _is_now(fault: Fault) -> bool:
-    now = time.time()
-    return fault.start <= now and (fault.end is None or now < fault.end)
 
 
 def _key(id: str) -> Key:

@@ -35,6 +35,8 @@ _PROBE_SECONDS: Final = 0.02
 _LIVENESS_SECONDS: Final = 5.0
 _HUNG_AFTER: Final = 6
 """Failed liveness probes in a row (30 s) after which a part counts as hung and is killed."""
+_LOCK_SECONDS: Final = 0.5
+"""Whoever only asks whether there is a supervisor holds the lock for a moment too."""
 _LOG_BYTES: Final = 10_000_000
 
 
@@ -56,22 +58,20 @@ class PartState:
 
 @contextlib.contextmanager
 def lock(home: Home) -> Iterator[None]:
-    """Hold the right to supervise this home; raises AlreadySupervisedError at once when somebody else has it."""
-    with (home.root / "supervisor.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadySupervisedError(f"A supervisor runs already for {home.root}") from None
+    """Hold the right to supervise this home; raises AlreadySupervisedError when somebody else keeps it."""
+    with _lock_file(home).open("w") as file:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _try_lock(file, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise AlreadySupervisedError(f"A supervisor runs already for {home.root}")
+            time.sleep(_PROBE_SECONDS)
         yield
 
 
 def is_supervised(home: Home) -> bool:
     """Whether a supervisor of this home lives."""
-    try:
-        with lock(home):
-            return False
-    except AlreadySupervisedError:
-        return True
+    with _lock_file(home).open("w") as file:
+        return not _try_lock(file, fcntl.LOCK_SH)
 
 
 class Board:
@@ -301,6 +301,18 @@ def _wait_for_signal() -> None:
 def _identified(pid: int) -> dict[str, Any]:
     identity = process.identify(pid)
     return {"pid": pid, "identity": identity.as_json() if identity else None}
+
+
+def _lock_file(home: Home) -> Path:
+    return home.root / "supervisor.lock"
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _pidfd(pid: int) -> int | None:

@@ -44,7 +44,6 @@ class Tenants:
     def __init__(self, store: Store, publish: Callable[[Mapping[str, float]], None]) -> None:
         self._store = store
         self._publish = publish
-        self._published: frozenset[str] = frozenset()
 
     def ensure(self, name: str, lab: str, ttl_hours: float | None = None, region: str = DEFAULT_REGION) -> Tenant:
         """The tenant of that name, made when there is none; its expiry is renewed. Valid when this returns."""
@@ -54,7 +53,7 @@ class Tenants:
             account = known.account if known else self._unused_account()
             tenant = Tenant(account, name, lab, known.region if known else region, expires, {"lab": lab})
             self._store.put(_key(account), asdict(tenant))
-        self.publish()
+        self._publish(self.expiries())
         return tenant
 
     def all(self) -> list[Tenant]:
@@ -71,28 +70,16 @@ class Tenants:
     def forget(self, account: str) -> None:
         """Remove the account from the register; requests signed with it are refused from now on."""
         self._store.delete(_key(account))
-        self.publish()
+        self._publish(self.expiries())
 
-    def valid(self) -> dict[str, float]:
-        """The accounts that may send requests now, and until when."""
-        now = time.time()
-        return {each.account: each.expires for each in self.all() if each.expires > now}
+    def expiries(self) -> dict[str, float]:
+        """Every account, and until when it may send requests."""
+        return {each.account: each.expires for each in self.all()}
 
     def overdue(self) -> list[Tenant]:
         """Those whose belongings may be removed."""
         limit = time.time() - KEPT_AFTER_EXPIRY_SECONDS
         return [each for each in self.all() if each.expires < limit]
-
-    def publish(self) -> None:
-        """Tell the gateway who is valid now."""
-        valid = self.valid()
-        self._publish(valid)
-        self._published = frozenset(valid)
-
-    def publish_changes(self) -> None:
-        """As publish, if somebody has expired since."""
-        if frozenset(self.valid()) != self._published:
-            self.publish()
 
     def _unused_account(self) -> str:
         taken = {each.account for each in self.all()}

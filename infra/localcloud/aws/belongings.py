@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
+
+from localcloud.clients import Clients
+from localcloud.home import Home
+
+_GLOBAL_REGION: Final = "us-east-1"
 
 Client = Any
 """A boto3 client of the service in question."""
@@ -19,6 +25,8 @@ class Kind:
 
     service: str
     """boto3's name."""
+    state: str
+    """The name of MiniStack's state file for it."""
     kind: str
     names: Callable[[Client], Iterable[str]]
     delete: Callable[[Client, str], Any]
@@ -45,23 +53,34 @@ class Belonging:
         }
 
 
-def of_account(client: Callable[[str, str], Client], regions: Iterable[str]) -> Iterator[Belonging]:
-    """Everything found; `client(service, region)` gives a client that acts as the account."""
-    for position, region in enumerate(regions):
-        for kind in KINDS:
-            if position == 0 or not kind.is_global:
-                for name in kind.names(client(kind.service, region)):
-                    yield Belonging(kind, region, name)
+def of_account(clients: Clients, home: Home, account: str) -> Iterator[Belonging]:
+    """Everything that an account has, in all regions where it has something."""
+    for kind in KINDS:
+        for region in sorted(_regions(home, kind, account)):
+            for name in kind.names(clients.aws(kind.service, account, region)):
+                yield Belonging(kind, region, name)
 
 
-def remove(client: Callable[[str, str], Client], belongings: Iterable[Belonging]) -> None:
-    """Delete them; what is gone already is no error."""
-    for each in belongings:
+def remove(clients: Clients, home: Home, account: str) -> None:
+    """Delete everything that an account has; what is gone already is no error."""
+    for each in of_account(clients, home, account):
         try:
-            each.kind.delete(client(each.kind.service, each.region), each.name)
+            each.kind.delete(clients.aws(each.kind.service, account, each.region), each.name)
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") not in (400, 404):
                 raise
+
+
+def _regions(home: Home, kind: Kind, account: str) -> set[str]:
+    """Where to look, from MiniStack's saved state, so that a service that was not used is not even loaded."""
+    saved = [*home.ministack.glob(f"state/{kind.state}.json"), *home.ministack.glob(f"state/{kind.state}.*.journal")]
+    texts = [text for path in saved if account in (text := path.read_text(errors="replace"))]
+    if not texts:
+        return set()
+    if kind.is_global:
+        return {_GLOBAL_REGION}
+    marks = re.compile(rf'{account}(?:\\u0000|", "region": ")([a-z0-9-]+)')
+    return {region for text in texts for region in marks.findall(text)}
 
 
 def _pages(operation: str, items: str, field: str | None, **arguments: Any) -> Callable[[Client], Iterator[str]]:
@@ -115,29 +134,29 @@ def _delete_rule(events: Client, name: str) -> None:
 
 
 KINDS: Final = (
-    Kind("s3", "bucket", lambda s3: [b["Name"] for b in s3.list_buckets()["Buckets"]], _delete_bucket,
+    Kind("s3", "s3", "bucket", lambda s3: [b["Name"] for b in s3.list_buckets()["Buckets"]], _delete_bucket,
          billable=True, is_global=True),
-    Kind("sqs", "queue", _pages("list_queues", "QueueUrls", None),
+    Kind("sqs", "sqs", "queue", _pages("list_queues", "QueueUrls", None),
          lambda sqs, url: sqs.delete_queue(QueueUrl=url)),
-    Kind("sns", "topic", _pages("list_topics", "Topics", "TopicArn"),
+    Kind("sns", "sns", "topic", _pages("list_topics", "Topics", "TopicArn"),
          lambda sns, arn: sns.delete_topic(TopicArn=arn)),
-    Kind("logs", "log group", _pages("describe_log_groups", "logGroups", "logGroupName"),
+    Kind("logs", "cloudwatch_logs", "log group", _pages("describe_log_groups", "logGroups", "logGroupName"),
          lambda logs, name: logs.delete_log_group(logGroupName=name), billable=True),
-    Kind("cloudwatch", "alarm", _pages("describe_alarms", "MetricAlarms", "AlarmName"),
+    Kind("cloudwatch", "cloudwatch", "alarm", _pages("describe_alarms", "MetricAlarms", "AlarmName"),
          lambda cloudwatch, name: cloudwatch.delete_alarms(AlarmNames=[name]), billable=True),
-    Kind("cloudwatch", "dashboard", _pages("list_dashboards", "DashboardEntries", "DashboardName"),
+    Kind("cloudwatch", "cloudwatch", "dashboard", _pages("list_dashboards", "DashboardEntries", "DashboardName"),
          lambda cloudwatch, name: cloudwatch.delete_dashboards(DashboardNames=[name]), billable=True, is_global=True),
-    Kind("dynamodb", "table", _pages("list_tables", "TableNames", None),
+    Kind("dynamodb", "dynamodb", "table", _pages("list_tables", "TableNames", None),
          lambda dynamodb, name: dynamodb.delete_table(TableName=name), billable=True),
-    Kind("lambda", "function", _pages("list_functions", "Functions", "FunctionName"),
+    Kind("lambda", "lambda", "function", _pages("list_functions", "Functions", "FunctionName"),
          lambda functions, name: functions.delete_function(FunctionName=name)),
-    Kind("events", "rule", lambda events: [each["Name"] for each in events.list_rules()["Rules"]], _delete_rule),
-    Kind("secretsmanager", "secret", _pages("list_secrets", "SecretList", "ARN"),
+    Kind("events", "eventbridge", "rule", lambda events: [each["Name"] for each in events.list_rules()["Rules"]], _delete_rule),
+    Kind("secretsmanager", "secretsmanager", "secret", _pages("list_secrets", "SecretList", "ARN"),
          lambda secrets, arn: secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True), billable=True),
-    Kind("ssm", "parameter", _pages("describe_parameters", "Parameters", "Name"),
+    Kind("ssm", "ssm", "parameter", _pages("describe_parameters", "Parameters", "Name"),
          lambda ssm, name: ssm.delete_parameter(Name=name)),
-    Kind("iam", "user", _pages("list_users", "Users", "UserName"), _delete_user, is_global=True),
-    Kind("iam", "role", _pages("list_roles", "Roles", "RoleName"), _delete_role, is_global=True),
-    Kind("iam", "policy", _pages("list_policies", "Policies", "Arn", Scope="Local"),
+    Kind("iam", "iam", "user", _pages("list_users", "Users", "UserName"), _delete_user, is_global=True),
+    Kind("iam", "iam", "role", _pages("list_roles", "Roles", "RoleName"), _delete_role, is_global=True),
+    Kind("iam", "iam", "policy", _pages("list_policies", "Policies", "Arn", Scope="Local"),
          lambda iam, arn: iam.delete_policy(PolicyArn=arn), is_global=True),
 )  # fmt: skip
