@@ -1,4 +1,4 @@
-"""Makes the executed notebook: the whole lab, its answers folded away, its outputs, and a link to the learner's copy.
+"""Makes the executed notebook, which the book shows: the whole lab with its outputs, and its answers folded away.
 
 `blank` is what `lab run` executes. `with_outputs` joins it with outputs of an earlier or fresh run, cell by cell, and
 takes out what belongs to one machine. The committed copy remembers the code that its outputs came from, so `--check`
@@ -24,10 +24,7 @@ _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 
 def blank(source: Source, lab: LabFile) -> document.Notebook:
     """The lab with its answers and without outputs."""
-    cells = [_cell(cell) for cell in source.cells]
-    if cells and cells[0]["cell_type"] == "markdown":
-        cells[0]["source"] += "\n\n" + _learner_link(lab)
-    return document.make(cells, source=f"solutions/{lab.name}.py")
+    return document.make([_cell(cell) for cell in source.cells], source=f"solutions/{lab.name}.py")
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -38,12 +35,6 @@ def _cell(cell: Cell) -> dict[str, Any]:
         return document.markdown(_FOLDED_TEXT.format(cell.text), dict(cell.metadata))
     metadata = {**cell.metadata, "tags": [*cell.metadata.get("tags", []), _FOLDED]}
     return document.code(without_markers(cell.text), metadata)
-
-
-def _learner_link(lab: LabFile) -> str:
-    up = "../" * (lab.name.count("/") + 1)
-    notebook = f"{up}notebooks/{lab.name}.ipynb"
-    return f"Try it yourself: [download this lab as a notebook]({notebook}), with the answers left to you."
 
 
 def with_outputs(new: document.Notebook, ran: document.Notebook | None, root: Path) -> document.Notebook:
