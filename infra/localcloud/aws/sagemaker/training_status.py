@@ -1,0 +1,78 @@
+"""How a training job's status moves, in the words of the real service.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_SecondaryStatusTransition.html
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Final
+
+SPOT_SHARE: Final = 0.3
+"""Billable share of the time on spot capacity: the 70% saving that AWS's own examples show."""
+REASON_LENGTH: Final = 1024
+
+MESSAGES: Final = {
+    "Starting": "Preparing the instances for training",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Interrupted": "Training job interrupted: the spot capacity was reclaimed. It restarts from the last checkpoint",
+    "Stopping": "Stopping the training job",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
+}
+_FINAL: Final = {
+    "Completed": "Completed",
+    "Failed": "Failed",
+    "Stopped": "Stopped",
+    "MaxRuntimeExceeded": "Stopped",
+    "MaxWaitTimeExceeded": "Stopped",
+}
+
+
+def move(body: dict[str, Any], secondary: str, message: str = "") -> None:
+    """Enter a secondary status, unless the job is in it; the one before ends now."""
+    now = time.time()
+    history: list[dict[str, Any]] = body.setdefault("SecondaryStatusTransitions", [])
+    if history and history[-1]["Status"] == secondary:
+        return
+    if history:
+        history[-1]["EndTime"] = now
+    entry = {"Status": secondary, "StartTime": now, "StatusMessage": message or MESSAGES[secondary]}
+    if secondary in _FINAL:
+        entry["EndTime"] = now
+    history.append(entry)
+    body.update(SecondaryStatus=secondary, LastModifiedTime=now)
+    if secondary in _FINAL:
+        body["TrainingJobStatus"] = _FINAL[secondary]
+    elif body.get("TrainingJobStatus") != "Stopping":
+        body["TrainingJobStatus"] = "InProgress"
+
+
+def is_final(body: dict[str, Any]) -> bool:
+    """True when the job is Completed, Failed or Stopped."""
+    return body["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
+
+
+def seconds(started: float, ended: float) -> int:
+    """Whole seconds of one attempt, at least one."""
+    return max(1, math.ceil(ended - started))
+
+
+def set_times(body: dict[str, Any]) -> None:
+    """Set TrainingTimeInSeconds and BillableTimeInSeconds from the attempts."""
+    total = sum(seconds(each["started"], each["ended"]) for each in body["_attempts"] if each.get("ended"))
+    if not total:
+        return
+    share = SPOT_SHARE if body.get("EnableManagedSpotTraining") else 1.0
+    body.update(TrainingTimeInSeconds=total, BillableTimeInSeconds=max(1, math.ceil(total * share)))
+
+
+def clipped(reason: str) -> str:
+    """A FailureReason of at most 1024 characters; the end is what explains most."""
+    return reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
