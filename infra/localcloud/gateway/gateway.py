@@ -48,12 +48,13 @@ class _Pool:
 class Gateway:
     """The one writer of Envoy's configuration. Safe to share between threads; making one changes nothing."""
 
-    def __init__(self, home: Home, ports: Mapping[str, int]) -> None:
+    def __init__(self, home: Home, ports: Mapping[str, int], patience: float = xds.ACKNOWLEDGE_SECONDS) -> None:
+        """`patience`: how many seconds an update waits for an Envoy that is away."""
         self._home = home
         self._ports = dict(ports)
         self._admin = Admin(self._ports["envoy_admin"])
         self._files = xds.XdsFiles(home.gateway)
-        self._delivery = xds.Delivery(self._admin, bootstrap.envoy_log(home))
+        self._delivery = xds.Delivery(self._admin, bootstrap.envoy_log(home), patience)
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._publications: dict[str, Publication] = {}
@@ -325,6 +326,8 @@ class Gateway:
 
     def _check(self, publication: Publication) -> None:
         names = {cluster.name for cluster in publication.clusters}
+        if len(names) < len(publication.clusters):
+            raise GatewayError(f"{publication.id} names a cluster twice: every pool needs a name of its own.")
         for name in names:
             check_name(name)
             owner = self._pools[name].owner if name in self._pools else publication.id

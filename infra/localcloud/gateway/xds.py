@@ -106,12 +106,13 @@ def write(update: Update, version: int) -> None:
 class Delivery:
     """Writes updates and waits until Envoy has taken them. Not thread-safe: one writer at a time."""
 
-    def __init__(self, admin: Admin, envoy_log: Path) -> None:
+    def __init__(self, admin: Admin, envoy_log: Path, patience: float = ACKNOWLEDGE_SECONDS) -> None:
         self._admin = admin
+        self._patience = patience
         self._log = envoy_log
         self._version = 0
 
-    def send(self, update: Update, seconds: float = ACKNOWLEDGE_SECONDS) -> None:
+    def send(self, update: Update) -> None:
         """Write and wait. Raises RejectedError with Envoy's words, GatewayError when it does not answer in time."""
         rejections = self._state(update)[1]
         mark = self._log.stat().st_size if self._log.exists() else 0
@@ -127,8 +128,8 @@ class Delivery:
                 raise RejectedError(f"Envoy rejected {update.path.name}: {self._reason(mark)}")
             return False
 
-        wait_until(taken, seconds, f"Envoy did not take {update.path.name} within {seconds:.0f} s."
-                   " Look with: lab status; its log is " + str(self._log))  # fmt: skip
+        late = f"Envoy did not take {update.path.name} within {self._patience:.0f} s"
+        wait_until(taken, self._patience, f"{late}. Look with: lab status; its log is {self._log}")
 
     def write(self, update: Update) -> int:
         """Write without waiting; the version written. Envoy takes it when it can."""
