@@ -97,6 +97,13 @@ class Store:
         """This thread's connection, for SELECT."""
         return self._connection()
 
+    def close(self) -> None:
+        """Close this thread's connection; its next use opens another. For threads that end before the process."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
     def insert(self, key: Key, body: dict[str, Any]) -> Resource:
         """Add a resource; raises ResourceExistsError."""
         now = time.time()

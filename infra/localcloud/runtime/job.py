@@ -7,7 +7,6 @@ reported), stop.json (somebody wants it stopped).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -131,7 +130,7 @@ def _report(folder: Path) -> dict[str, Any] | None:
 
 
 def _scope(folder: Path) -> str:
-    return "job-" + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return f"job-{process.digest(str(folder.resolve()))}"
 
 
 def _as_json(spec: JobSpec) -> dict[str, Any]:

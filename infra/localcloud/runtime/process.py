@@ -5,6 +5,7 @@ Standard library only on Linux; elsewhere psutil is used.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import signal
@@ -44,6 +45,11 @@ class Identity:
 def new_token(scope: str) -> str:
     """A token that `find_by_token(scope)` and nobody else finds."""
     return f"{scope}.{secrets.token_hex(8)}"
+
+
+def digest(text: str) -> str:
+    """A short fingerprint, for a token's scope."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identify(pid: int, token: str = "") -> Identity | None:
