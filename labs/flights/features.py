@@ -8,7 +8,7 @@ scheduled hour, not the one at departure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 import pandas as pd
@@ -92,6 +92,11 @@ def sample(count: int = 1, *, seed: int = 0, month: int = 7) -> list[dict[str, o
     known = features()
     drawn = known[known["month"] == month].sample(count, random_state=seed)[list(COLUMNS)]
     return [{str(name): _plain(value) for name, value in row.items()} for row in drawn.to_dict(orient="records")]
+
+
+def csv_row(flight: Mapping[str, object]) -> str:
+    """A flight of `sample` as one line of text/csv, COLUMNS in order, a missing value as nothing between commas."""
+    return ",".join("" if flight[name] is None else str(flight[name]) for name in COLUMNS)
 
 
 def _plain(value: object) -> object:

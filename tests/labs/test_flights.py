@@ -129,3 +129,8 @@ def test_channels_without_a_folder_are_written_once(home, monkeypatch):
     monkeypatch.setattr("labs.flights.channel.features", lambda: pytest.fail("written again"))
     assert flights.write_training_channel(rows=500) == first
     assert first.train.is_relative_to(home)
+
+
+def test_a_flight_as_csv():
+    flight = dict.fromkeys(flights.COLUMNS, 1) | {"carrier": "DL", "temp": None}
+    assert flights.csv_row(flight) == "1,1,1,DL,1,1,1,,1,1,1,1,1"

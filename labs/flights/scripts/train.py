@@ -193,6 +193,8 @@ def run(args: argparse.Namespace) -> None:
         seconds = time.perf_counter() - started
         say(f"{setting} validation:auc={auc:.4f}; validation:log_loss={loss:.4f}; fit_seconds={seconds:.2f};")
     save(args, checkpoint, vocabulary)
+    # The last value a job prints of a metric is the one that its record keeps.
+    say(f"best of {len(checkpoint.done)}: validation:auc={max(entry['auc'] for entry in checkpoint.done):.4f};")
 
 
 def main() -> None:
