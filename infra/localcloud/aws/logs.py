@@ -52,7 +52,7 @@ class LogPump:
     """Carries one file into one stream. Use from one thread at a time.
 
     `on_lines` gets each line once (also those beyond the limit), in the transaction that moves the offset.
-    `rewrite` is a pair of texts: the first is replaced by the second on the way to CloudWatch.
+    `rewrite` changes each line on the way to CloudWatch.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LogPump:
         stream: LogStream,
         file: Path,
         *,
-        rewrite: tuple[str, str] = ("", ""),
+        rewrite: Callable[[str], str] | None = None,
         on_lines: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._store = store
@@ -163,13 +163,12 @@ class LogPump:
         return bool(found["events"])
 
     def _send(self, lines: Sequence[str], timestamp: int) -> None:
-        old, new = self._rewrite
-        # CloudWatch refuses empty messages.
-        messages = [(line.replace(old, new) if old else line) or " " for line in lines]
+        shown = lines if self._rewrite is None else [self._rewrite(line) for line in lines]
         self._logs.put_log_events(
             logGroupName=self._stream.group,
             logStreamName=self._stream.name,
-            logEvents=[{"timestamp": timestamp, "message": message} for message in messages],
+            # CloudWatch refuses empty messages.
+            logEvents=[{"timestamp": timestamp, "message": line or " "} for line in shown],
         )
 
     def _commit(self, state: dict[str, Any], lines: Sequence[str], end: int, timestamp: int) -> None:

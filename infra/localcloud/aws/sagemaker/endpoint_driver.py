@@ -9,12 +9,13 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.aws.sagemaker.endpoint_pools import Variant, log_folder, pool, route, weight_units
-from localcloud.aws.sagemaker.model_data import ModelDataError, ModelStore
+from localcloud.aws.sagemaker.model_data import ModelDataError, ModelStore, vendor_text
 from localcloud.aws.sagemaker.naming import ENDPOINT, scope_of
 from localcloud.aws.sagemaker.setting import Setting
 from localcloud.aws.sagemaker.training_status import clipped
@@ -29,16 +30,16 @@ _log: Final = logging.getLogger(__name__)
 class Deployments(Protocol):
     """What the runtime does for endpoints."""
 
-    def apply(self, spec: DeploymentSpec) -> int:
+    def apply(self, spec: DeploymentSpec, /) -> int:
         """Make a new revision; returns its number at once."""
 
-    def set_pools(self, id: str, pools: dict[str, tuple[int, int]]) -> None:
+    def set_pools(self, deployment_id: str, pools: Mapping[str, tuple[int, int]], /) -> None:
         """Change weights and replica counts."""
 
-    def status(self, id: str) -> DeploymentStatus | None:
+    def status(self, deployment_id: str, /) -> DeploymentStatus | None:
         """How the deployment is."""
 
-    def delete(self, id: str) -> None:
+    def delete(self, deployment_id: str, /) -> None:
         """Stop it."""
 
 
@@ -165,7 +166,9 @@ class EndpointDrivers:
                 )
                 return
             created = bool(body["_variants"])
-            body.update(EndpointStatus="InService" if created else "Failed", FailureReason=clipped(failure))
+            body.update(
+                EndpointStatus="InService" if created else "Failed", FailureReason=clipped(vendor_text(failure))
+            )
 
         self._setting.store.change(key, update)
 

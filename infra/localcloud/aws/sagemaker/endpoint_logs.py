@@ -8,6 +8,7 @@ from typing import Final
 
 from localcloud.aws.logs import LogPump, LogStream
 from localcloud.aws.sagemaker.endpoint_pools import log_folder
+from localcloud.aws.sagemaker.model_data import vendor_text
 from localcloud.aws.sagemaker.naming import ENDPOINT, scope_of
 from localcloud.aws.sagemaker.setting import Setting
 from localcloud.store import Key
@@ -45,7 +46,7 @@ class EndpointLogs:
     def _pump_of(self, key: Key, file: Path) -> LogPump:
         if file not in self._pumps:
             stream = LogStream(key.tenant, key.region, f"{GROUP}/{key.name}", f"{file.parent.name}/{file.stem}")
-            self._pumps[file] = LogPump(self._setting.store, self._setting.clients, stream, file)
+            self._pumps[file] = LogPump(self._setting.store, self._setting.clients, stream, file, rewrite=vendor_text)
         return self._pumps[file]
 
 

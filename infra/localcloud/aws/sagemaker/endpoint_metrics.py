@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import psutil
 
 from localcloud.aws.logs import AwsClients
+from localcloud.gateway.log_entry import Entry
 
 NAMESPACE: Final = "AWS/SageMaker"
 INSTANCE_NAMESPACE: Final = "/aws/sagemaker/Endpoints"
@@ -21,20 +22,6 @@ RUNTIME_SERVICE: Final = "sagemaker-runtime"
 _MODEL_ERROR: Final = 424
 _MOST_SINGLE_VALUES: Final = 20
 _PERIOD_SECONDS: Final = 60
-
-
-class Entry(Protocol):
-    """One request, as the access log tells it (gateway.log_entry.Entry)."""
-
-    time: float
-    status: int
-    seconds: float
-    upstream_seconds: float
-    pool: str
-    tenant: str
-    region: str
-    service: str
-    resource: str
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from localcloud.aws import logs
 from localcloud.aws.sagemaker.endpoint_configs import EndpointConfigs
 from localcloud.aws.sagemaker.endpoint_driver import EndpointDrivers
 from localcloud.aws.sagemaker.endpoint_logs import EndpointLogs
-from localcloud.aws.sagemaker.endpoint_metrics import InstanceMetrics, RequestMetrics
+from localcloud.aws.sagemaker.endpoint_metrics import InstanceMetrics, RequestMetrics, Variant
 from localcloud.aws.sagemaker.endpoints import Endpoints
 from localcloud.aws.sagemaker.errors import SageMakerError, not_implemented
 from localcloud.aws.sagemaker.faults import Enactor
@@ -28,6 +28,7 @@ from localcloud.aws.sagemaker.setting import Setting
 from localcloud.aws.sagemaker.tags import Tags
 from localcloud.aws.sagemaker.training import TrainingJobs
 from localcloud.aws.sagemaker.wire import Operation, Wire, runtime_error_response, scope_of_authorization
+from localcloud.gateway.spec import Fault
 from localcloud.loops import Loop
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ RUNTIME_OPERATIONS: Final = ("InvokeEndpoint",)
 """Implemented operations of the service `sagemaker-runtime`."""
 
 _LOGS_SECONDS: Final = 0.5
-_INSTANCE_METRICS_SECONDS: Final = 30.0
+_INSTANCE_METRICS_SECONDS: Final = 15.0
+_USAGE_SECONDS: Final = 10.0
 
 
 class SageMaker:
@@ -56,10 +58,9 @@ class SageMaker:
         self._wire = Wire(self._operations(), LazyModel())
         self._logs = EndpointLogs(self._setting)
         self._instance_metrics = InstanceMetrics(cloud.clients)
-        self.on_requests = RequestMetrics(cloud.clients)
-        """For the access log: `add_listener(facade.on_requests)`."""
-        self.enact = Enactor(self._setting, self._jobs, cloud.deployments).enact
-        """For the faults: does a kill or a spot reclaim."""
+        self._enactor = Enactor(self._setting, self._jobs, cloud.deployments)
+        cloud.access_log.add_listener(RequestMetrics(cloud.clients))
+        cloud.faults.enact = self.enact
 
     def routes(self) -> list[Route]:
         """POST / for the control plane; invocations that found no replica."""
@@ -72,6 +73,8 @@ class SageMaker:
         """Replica logs and instance metrics."""
         return [
             Loop("endpoint logs", _LOGS_SECONDS, self._logs.pump),
+            Loop("instance metrics", _INSTANCE_METRICS_SECONDS, self._sample_instances),
+            Loop("training usage", _USAGE_SECONDS, self.sample_usage),
         ]
 
     def adopt(self) -> None:
@@ -83,6 +86,10 @@ class SageMaker:
     def sample_usage(self) -> None:
         """Bring the ledger up to date for running jobs."""
         self._jobs.sample_usage()
+
+    def enact(self, fault: Fault) -> None:
+        """Do a kill or a spot reclaim to the jobs and endpoints that a fault names."""
+        self._enactor.enact(fault)
 
     def leftovers(self, account: str) -> list[dict[str, Any]]:
         """What a tenant still has. Ended training jobs are no leftovers: on AWS they stay, and cost nothing."""
@@ -112,6 +119,16 @@ class SageMaker:
             Tags(store),
         )
         return {name: getattr(part, name) for part in parts for name in dir(part) if name in OPERATIONS}
+
+    def _sample_instances(self) -> None:
+        """CPU and memory of all replicas, into CloudWatch."""
+        replicas = []
+        for endpoint in self._setting.store.list(ENDPOINT.stored):
+            for replica in self._cloud.deployments.replicas(endpoint.body["_deployment"]):
+                variant = Variant(endpoint.key.tenant, endpoint.key.region, endpoint.key.name, replica.pool.name)
+                if replica.identity is not None:
+                    replicas.append((variant, replica.identity.pid, replica.pool.limits.memory_bytes or 1 << 40))
+        self._instance_metrics.sample(replicas)
 
     def _leftovers(self, account: str) -> Iterator[dict[str, Any]]:
         for kind in KINDS:

@@ -20,7 +20,7 @@ _log: Final = logging.getLogger(__name__)
 class ReplicaKiller(Protocol):
     """What kills one replica of a deployment."""
 
-    def kill_replica(self, id: str, pool: str | None) -> Any:
+    def kill_replica(self, deployment_id: str, pool: str | None, /) -> Any:
         """Kill one of its replicas."""
 
 

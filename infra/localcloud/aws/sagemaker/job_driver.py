@@ -315,7 +315,7 @@ class _Driver:
             self._setting.clients,
             LogStream(self._scope.account, self._scope.region, LOG_GROUP, stream),
             folder.log,
-            rewrite=(str(folder.ml), "/opt/ml"),
+            rewrite=folder.vendor,
             on_lines=on_lines,
         )
 

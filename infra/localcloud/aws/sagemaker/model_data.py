@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -23,8 +24,8 @@ from localcloud.aws.sagemaker.training_files import ML, relocate
 from localcloud.runtime.archive import ArchiveError, unpack
 
 SUBMIT_DIRECTORY: Final = "SAGEMAKER_SUBMIT_DIRECTORY"
-_MODEL: Final = f"{ML}/model"
 _PIP_SECONDS: Final = 300
+_ML_HERE: Final = re.compile(r"/[^\s'\":]*/models/\d{12}/[0-9a-f]{24}/opt/ml")
 
 
 class ModelDataError(Exception):
@@ -212,6 +213,11 @@ def _install_requirements(folder: ModelFolder) -> None:
     if done.returncode:
         hint = python_environment.explained(done.stderr)
         raise ModelDataError(f"Installing code/requirements.txt of the model failed. {hint} {done.stderr[-400:]}")
+
+
+def vendor_text(text: str) -> str:
+    """A text with the paths of models on this machine as the container would know them."""
+    return _ML_HERE.sub(ML, text)
 
 
 def package_path() -> str:

@@ -12,6 +12,8 @@ from typing import Any, Final
 SPOT_SHARE: Final = 0.3
 """Billable share of the time on spot capacity: the 70% saving that AWS's own examples show."""
 REASON_LENGTH: Final = 1024
+_BEGIN_LENGTH: Final = 320
+_END_LENGTH: Final = REASON_LENGTH - _BEGIN_LENGTH - len(" … ")
 
 MESSAGES: Final = {
     "Starting": "Preparing the instances for training",
@@ -74,5 +76,5 @@ def set_times(body: dict[str, Any]) -> None:
 
 
 def clipped(reason: str) -> str:
-    """A FailureReason of at most 1024 characters; the end is what explains most."""
-    return reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
+    """A FailureReason of at most 1024 characters: how it begins and how it ends, for the cause is at one of them."""
+    return reason if len(reason) <= REASON_LENGTH else f"{reason[:_BEGIN_LENGTH]} … {reason[-_END_LENGTH:]}"
