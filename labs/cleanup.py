@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from labs.control import Leftover
@@ -88,7 +89,12 @@ def everything(lab: Lab) -> Iterable[Thing]:
     Lists lazily and in the order of dependence: what serves and runs first, then what it was made of.
     """
     for kind, names in _LISTS.items():
-        for name in names(lab):
+        try:
+            found = names(lab)
+        except Exception as error:  # reported with the other failures; the other kinds go on
+            yield Thing(*kind, "(could not be listed)", partial(_raise, error))
+            continue
+        for name in found:
             yield thing(lab, kind, name)
 
 
@@ -121,6 +127,10 @@ def empty(lab: Lab, bucket: str, prefix: str = "") -> None:
             _refuse_errors(s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True}))
     for upload in s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", []):
         s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _refuse_errors(answer: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ import gevent
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from locust import FastHttpUser, constant_pacing, events, task
 
@@ -124,13 +125,18 @@ else:
         @task
         def arrive(self) -> None:
             """All arrivals, until it is time to stop."""
-            began, flying = time.time(), Pool()
+            began, flying, connections = time.time(), Pool(), BoundedSemaphore(SPEC["users"])
             for number in itertools.count():
                 intended = began + number / SPEC["rate"]
                 if STOPPING.wait(max(0.0, intended - time.time())):
                     break
-                flying.spawn(invoke, self.client, intended)
+                flying.spawn(self.one, connections, intended)
             flying.join()
+
+        def one(self, connections: BoundedSemaphore, intended: float) -> None:
+            """One request, when a connection is free."""
+            with connections:
+                invoke(self.client, intended)
 
 
 def _error_of(response: Any) -> str:

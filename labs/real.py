@@ -64,7 +64,8 @@ class Ledger:
     def write(self, entry: Entry) -> None:
         """Append a line, and return when it is on the disk."""
         with self.path.open("a") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+            # On a line of its own, even after a line that a crash cut off.
+            file.write("\n" + json.dumps(asdict(entry)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -81,6 +81,8 @@ def of_usage(usage: Iterable[Mapping[str, Any]], title: str) -> Spend:
 
 def dollars(usd: float) -> str:
     """US dollars with as many digits as small amounts need."""
+    if 0 < usd < 0.000_001:
+        return "< $0.000001"
     return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.6f}"
 
 
