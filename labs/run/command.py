@@ -30,7 +30,7 @@ Only = Annotated[
 Jobs = Annotated[int, typer.Option(min=1, help="Notebooks at a time. Those that measure the machine run alone.")]
 Target = Annotated[str, typer.Option(help="local, or aws for a real account.")]
 Budget = Annotated[float | None, typer.Option(help="US dollars that a run on a real account may use.")]
-Confirm = Annotated[bool, typer.Option("--confirm", help="Confirm a run on a real account.")]
+Confirm = Annotated[bool, typer.Option("--confirm", "--yes", help="Confirm a run on a real account.")]
 KeepGoing = Annotated[bool, typer.Option(help="Go on with the others after a failure.")]
 Save = Annotated[bool, typer.Option("--save", help="Renew the committed executed notebooks that the book shows.")]
 Book = Annotated[bool, typer.Option(help="Build the book afterwards.")]
@@ -44,7 +44,7 @@ def run(
     jobs: Jobs = 2,
     target: Target = "local",
     budget: Budget = None,
-    confirm: Confirm = False,
+    yes: Confirm = False,
     keep_going: KeepGoing = True,
     save: Save = False,
     book: Book = True,
@@ -52,7 +52,7 @@ def run(
 ) -> int:
     """Execute labs, each in its own process and tenant; returns 0, 1 when any failed, 130 when interrupted."""
     try:
-        environment = _real_environment(target, budget, confirm)
+        environment = _real_environment(target, budget, yes)
     except ValueError as error:
         typer.echo(str(error), err=True)
         return 1
@@ -101,13 +101,13 @@ def _plan(only: Sequence[str], root: Path) -> list[Planned]:
     return planned
 
 
-def _real_environment(target: str, budget: float | None, confirm: bool) -> dict[str, str]:
+def _real_environment(target: str, budget: float | None, yes: bool) -> dict[str, str]:
     """What tells labs that a real run is meant. Raises ValueError when budget or confirmation is missing."""
     from labs.real import BUDGET_VARIABLE, CONFIRM_VARIABLE
 
     if target == "local":
         return {}
-    if budget is None or not confirm:
+    if budget is None or not yes:
         raise ValueError(
             f"--target {target} runs on a real account and costs money. Say how much it may use and that you mean it: "
             f"lab run --target {target} --budget 5 --confirm"
