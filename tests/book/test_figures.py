@@ -59,7 +59,7 @@ def test_text_has_strong_contrast_on_its_own_fill(kind: str) -> None:
     assert contrast(*style.FILLS[kind]) >= 7
 
 
-@pytest.mark.parametrize(("line", "page"), product((style.LINE,), PAGES))
+@pytest.mark.parametrize(("line", "page"), list(product((style.LINE,), PAGES)))
 def test_lines_can_be_seen_on_both_pages(line: str, page: str) -> None:
     assert contrast(line, PAGES[page]) >= 3
 
