@@ -93,8 +93,8 @@ def _checked(description: Mapping[str, Any]) -> Fault:
 def _check_types(fault: Fault) -> None:
     for name in ("percent", "delay_seconds", "start", "end", "status"):
         value = getattr(fault, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
-            raise FaultError(f"{name} must be a number, not {value!r}")
+        if value is not None and not _is_number(value):
+            raise FaultError(f"{name} must be a finite number, not {value!r}")
     for name in ("kind", "service", "region", "tenant", "target"):
         value = getattr(fault, name)
         if value is not None and not isinstance(value, str):
@@ -106,14 +106,18 @@ def _check_values(fault: Fault) -> None:
         raise FaultError(f"Unknown kind {fault.kind!r}. Known: {', '.join(AT_THE_GATEWAY + ONCE)}")
     if not 0 < fault.percent <= 100:
         raise FaultError(f"percent must be above 0 and at most 100, not {fault.percent}")
-    if not 400 <= fault.status <= 599:
+    if fault.status not in range(400, 600):
         raise FaultError(f"status must be an HTTP error, 400 to 599, not {fault.status}")
     if fault.kind == "latency" and not fault.delay_seconds > 0:
         raise FaultError("A latency fault needs delay_seconds above 0")
     if fault.kind in ONCE and not fault.target:
         raise FaultError(f"A {fault.kind} fault needs a target: the name of a job or an endpoint")
-    if fault.end is not None and fault.end <= time.time():
-        raise FaultError("end lies in the past; it is in unix seconds")
+    if fault.end is not None and fault.end <= max(time.time(), fault.start):
+        raise FaultError("end lies in the past or before start; both are in unix seconds")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _key(id: str) -> Key:

@@ -197,7 +197,7 @@ def _delays(faults: Iterable[Fault]) -> Json:
     ]
     if len(wanted) > LATENCY_SLOTS:
         raise GatewayError(
-            f"At most {LATENCY_SLOTS} delays can be in force at a time, and these faults need {len(wanted)}."
+            f"At most {LATENCY_SLOTS} delays can be planned at a time, and these faults need {len(wanted)}."
             " Clear some: lab fault list, lab fault clear ID"
         )
     return {

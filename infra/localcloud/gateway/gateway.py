@@ -7,6 +7,7 @@ remove the old clusters. The caller stops the old replicas after that.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -28,6 +29,7 @@ __all__ = ["EnvoyDownError", "Gateway", "GatewayError"]
 
 HEALTHY_SECONDS: Final = 30.0
 """How long new replicas may take to pass their first health check at the gateway."""
+_ADOPT_SECONDS: Final = 2.0
 _SETTLE_SECONDS: Final = 5.0
 _DRAIN_EXTRA_SECONDS: Final = 5.0
 _QUIET_SECONDS: Final = 0.1
@@ -133,11 +135,14 @@ class Gateway:
             self._tenants, self._faults = dict(tenants), list(faults)
             self._publications = {p.id: p for p in publications}
             self._pools = {name: pool for p in self._publications.values() for name, pool in _pools(p).items()}
-            self._stale = {n: c for n, c in self._files.clusters_on_disk().items() if n not in self._pools}
+            known = self._files.clusters_on_disk()
+            self._stale = {name: cluster for name, cluster in known.items() if name not in self._pools}
             send = self._delivery.send if self._admin.is_ready() else self._delivery.write
             for name in self._pools:
                 self._delivery.write(self._endpoint_update(name))
             send(self._cluster_update())
+            if send == self._delivery.send:
+                self._await_any_healthy([n for n, p in self._pools.items() if n not in known and p.cluster.endpoints])
             self._send_routes(send)
 
     # Tenants and faults
@@ -157,6 +162,8 @@ class Gateway:
         with self._lock:
             before, self._faults = self._faults, list(faults)
             try:
+                # All of them at once must be possible: those that begin later must not block everything then.
+                self._tables(replace(self._view(), faults=tuple(self._faults)))
                 self._send_routes()
             except GatewayError:
                 self._faults = before
@@ -225,6 +232,11 @@ class Gateway:
             xds.wait_until(all_healthy, patience, "")
         except GatewayError:
             raise GatewayError(_unhealthy(publication, missing, patience)) from None
+
+    def _await_any_healthy(self, clusters: list[str]) -> None:
+        """Best effort: a replica may have died with the machine."""
+        with contextlib.suppress(GatewayError):
+            xds.wait_until(lambda: all(self._healthy(name) for name in clusters), _ADOPT_SECONDS, "")
 
     def _healthy(self, cluster: str) -> set[Endpoint]:
         return {endpoint for endpoint, host in self._hosts(cluster).items() if host.healthy}
@@ -353,7 +365,7 @@ class Gateway:
     def _send_routes(self, send: Callable[[xds.Update], object] | None = None) -> None:
         """Put the routes in force; when Envoy refuses them, the ones that it took before are written back."""
         view = self._view()
-        tables = [route_table(listener, view) for listener in bootstrap.LISTENERS]
+        tables = self._tables(view)
         try:
             for table in tables:
                 (send or self._delivery.send)(self._files.route_update(table))
@@ -364,9 +376,11 @@ class Gateway:
         self._sent = view
 
     def _write_routes(self, view: View | None) -> None:
-        for listener in bootstrap.LISTENERS if view is not None else ():
-            assert view is not None
-            self._delivery.write(self._files.route_update(route_table(listener, view)))
+        for table in self._tables(view) if view is not None else ():
+            self._delivery.write(self._files.route_update(table))
+
+    def _tables(self, view: View) -> list[dict[str, Any]]:
+        return [route_table(listener, view) for listener in bootstrap.LISTENERS]
 
     def _note_delays(self, *views: View | None) -> None:
         delays = [f.delay_seconds for view in views if view for f in view.faults if f.kind == "latency"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 import pytest
 import uvicorn
-from localcloud.gateway.admin import Admin
+from localcloud.gateway.admin import Admin, EnvoyDownError
 from localcloud.gateway.gateway import Gateway
 from localcloud.gateway.spec import Cluster, Publication, Reply, Route, Target
 from localcloud.home import Home
@@ -147,6 +147,8 @@ class Door:
         self.process.wait(10)
 
     def lines(self):
+        with contextlib.suppress(EnvoyDownError):
+            self.gateway.settle_log()
         return [json.loads(line) for line in self.gateway.access_log.read_text().splitlines()]
 
 
