@@ -12,7 +12,7 @@ from localcloud.runtime import job, process, procfs
 from localcloud.runtime.spec import JobSpec, Limits
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_until():
     def wait(condition, timeout=20.0):
         deadline = time.monotonic() + timeout

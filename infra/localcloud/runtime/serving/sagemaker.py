@@ -152,6 +152,8 @@ def main() -> None:
         port=given.port,
         loop="uvloop",
         http="httptools",
+        interface="asgi3",
+        proxy_headers=False,
         ws="none",
         lifespan="off",
         log_level="warning",
