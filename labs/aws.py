@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from labs import cleanup as _cleanup
 from labs import show, spend
@@ -18,13 +18,23 @@ if TYPE_CHECKING:
     import boto3
 
 ROLE_NAME: Final = "LabRole"
-_ROLE_POLICY: Final = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
+_POLICY_NAME: Final = "labs"
 _TRUST: Final = {
     "Version": "2012-10-17",
     "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
     ],
 }
+_ON_ANYTHING: Final = (
+    "ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability",
+    "cloudwatch:PutMetricData",
+    # The SageMaker SDK asks for these before each training job, with or without a VPC (its iam_policies.py).
+    "ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission", "ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs",
+    "ec2:DescribeDhcpOptions", "ec2:DescribeSubnets", "ec2:DescribeSecurityGroups",
+)  # fmt: skip
+_ON_LOGS: Final = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams")
+_ON_BUCKET: Final = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket", "s3:GetBucketLocation")
 _NAME_LIMIT: Final = 63
 """SageMaker: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62} (API reference, CreateEndpoint)."""
 
@@ -140,7 +150,8 @@ class Lab:
         if retries is not None:
             config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": retries + 1}))
         config = config.merge(options.pop("config", None) or Config())
-        return self.session.client(service, config=config, **options)  # type: ignore[call-overload]  # any service
+        # The stubs know only the literal names of services.
+        return cast("Any", self.session).client(service, config=config, **options)
 
     def sagemaker_session(self) -> Any:
         """A session for the SageMaker SDK (`sagemaker_session=`) that uses this account, bucket and prefix."""
@@ -211,6 +222,18 @@ def bucket_name(region: str, account: str) -> str:
     return f"sagemaker-{region}-{account}"
 
 
+def role_policy(bucket: str) -> dict[str, Any]:
+    """What jobs and endpoints may do: fetch images, write logs and metrics, use this one bucket."""
+    bucket_arn = f"arn:aws:s3:::{bucket}"
+    allowed = (
+        (_ON_ANYTHING, "*"),
+        (_ON_LOGS, "arn:aws:logs:*:*:log-group:/aws/sagemaker/*"),
+        (_ON_BUCKET, [bucket_arn, f"{bucket_arn}/*"]),
+    )
+    statements = [{"Effect": "Allow", "Action": list(actions), "Resource": where} for actions, where in allowed]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
 def ignoring(code: str, call: Callable[..., Any], **arguments: Any) -> bool:
     """Call AWS; False when it answers with this error code (or one of several, separated by |), else True."""
     from botocore.exceptions import ClientError
@@ -228,7 +251,8 @@ def _make_role(lab: Lab) -> None:
     iam = lab.client("iam")
     trust = json.dumps(_TRUST)
     ignoring("EntityAlreadyExists", iam.create_role, RoleName=ROLE_NAME, AssumeRolePolicyDocument=trust, Tags=lab.tags)
-    iam.attach_role_policy(RoleName=ROLE_NAME, PolicyArn=_ROLE_POLICY)
+    policy = json.dumps(role_policy(lab.bucket_name))
+    iam.put_role_policy(RoleName=ROLE_NAME, PolicyName=_POLICY_NAME, PolicyDocument=policy)
 
 
 def _make_bucket(lab: Lab, name: str) -> None:
