@@ -19,7 +19,7 @@ import pytest
 from botocore.config import Config
 
 from localcloud import processes
-from localcloud.home import Home, State, read_state
+from localcloud.home import Home, State, StateError, read_state
 
 
 def poll(condition: Callable[[], Any], timeout: float = 30.0, what: str = "") -> Any:
@@ -92,7 +92,15 @@ class Cloud:
         return self._clients[key]
 
     def pid(self, part: str) -> int:
-        return int(self.state.parts[part]["pid"])
+        """Of a running part; waits while it is being restarted."""
+        return int(poll(lambda: self._pid(part), what=f"a pid of {part}"))
+
+    def _pid(self, part: str) -> int | None:
+        try:
+            pid: int | None = self.state.parts[part]["pid"]
+        except (StateError, KeyError):  # the state file was lost, and the supervisor has not written it anew
+            return None
+        return pid
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Until `status` says that every part is ready."""
@@ -162,6 +170,38 @@ def stop_cloud(cloud: Cloud) -> None:
 def wait_until() -> Callable[..., Any]:
     """`wait_until(condition, timeout=30, what="")` polls every 20 ms and returns the first true answer."""
     return poll
+
+
+class CloudMaker:
+    """Makes clouds for tests that break or stop them."""
+
+    def __call__(self, root: Path) -> Cloud:
+        return start_cloud(root)
+
+    def existing(self, root: Path) -> Cloud:
+        """The cloud of a home that may run or not."""
+        return Cloud(Home(root))
+
+    def stop(self, cloud: Cloud) -> None:
+        stop_cloud(cloud)
+
+
+@pytest.fixture(scope="session")
+def make_cloud() -> CloudMaker:
+    """`make_cloud(root)` starts a cloud, `.stop(cloud)` stops it and checks that nothing is left."""
+    return CloudMaker()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own with 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
+from localcloud.aws.sagemaker.facade import SageMaker
 from localcloud.clients import Clients
 from localcloud.faults import Faults
 from localcloud.gateway.access_log import Tailer
 from localcloud.gateway.gateway import Gateway
 from localcloud.home import Home, State, read_state
 from localcloud.loops import Loop
+from localcloud.runtime.deployment import Deployments
 from localcloud.store import Store
 from localcloud.tenants import Tenants
 
@@ -32,6 +34,10 @@ class Facade(Protocol):
         """Continue what was going on before a restart."""
         ...
 
+    def sample_usage(self) -> None:
+        """Bring the ledger up to date for what runs now."""
+        ...
+
     def leftovers(self, account: str) -> list[dict[str, Any]]:
         """What a tenant still has: service, kind, name, billable."""
         ...
@@ -49,11 +55,12 @@ class Cloud:
     state: State
     store: Store
     gateway: Gateway
-    deployments: Any
+    deployments: Deployments
     tenants: Tenants
     faults: Faults
     clients: Clients
     access_log: Tailer
+    """Reads requests into the ledger; facades may listen."""
     facades: list[Facade] = field(default_factory=list)
 
 
@@ -67,27 +74,11 @@ def build(home: Home) -> Cloud:
         state=state,
         store=store,
         gateway=gateway,
-        deployments=_deployments(store, gateway, home),
+        deployments=Deployments(store, gateway, home),
         tenants=Tenants(store, gateway.set_tenants),
         faults=Faults(store, gateway.set_faults),
         clients=Clients(f"http://127.0.0.1:{state.ports['ministack']}"),
         access_log=Tailer(store, gateway),
     )
-    try:
-        from localcloud.aws.sagemaker.facade import SageMaker
-        built.facades.append(SageMaker(built))
-    except ImportError:
-        pass
+    built.facades.append(SageMaker(built))
     return built
-
-
-def _deployments(store, gateway, home):
-    try:
-        from localcloud.runtime.deployment import Deployments
-        return Deployments(store, gateway, home)
-    except ImportError:
-        class None_:
-            def publications(self): return []
-            def adopt(self): pass
-            def sample_usage(self): pass
-        return None_()

@@ -26,6 +26,7 @@ _LOG: Final = logging.getLogger(__name__)
 _GATEWAY_SECONDS: Final = 0.2
 _SUPERVISOR_SECONDS: Final = 0.2
 _ACCESS_LOG_SECONDS: Final = 1.0
+_RECONCILE_SECONDS: Final = 0.1
 _USAGE_SECONDS: Final = 10.0
 _STORAGE_SECONDS: Final = 60.0
 _TENANTS_SECONDS: Final = 300.0
@@ -55,6 +56,7 @@ def application(built: Cloud) -> Starlette:
         yield
         for loop in running:
             await run_in_threadpool(loop.stop)
+        await run_in_threadpool(built.deployments.close)
 
     facades = [route for facade in built.facades for route in facade.routes()]
     return Starlette(routes=[*control_api.routes(built, lambda: bring_usage_up_to_now(built)), *facades], lifespan=lifespan)
@@ -77,6 +79,7 @@ def loops(built: Cloud) -> list[Loop]:
         Loop("gateway", _GATEWAY_SECONDS, built.gateway.refresh),
         Loop("faults", _GATEWAY_SECONDS, built.faults.run_due),
         Loop("access log", _ACCESS_LOG_SECONDS, built.access_log.read),
+        Loop("deployments", _RECONCILE_SECONDS, built.deployments.reconcile),
         Loop("usage", _USAGE_SECONDS, built.deployments.sample_usage),
         Loop("storage", _STORAGE_SECONDS, lambda: storage.sample(built.store, built.home)),
         Loop("tenants", _TENANTS_SECONDS, lambda: tenancy.remove_overdue(built)),
@@ -89,6 +92,7 @@ def bring_usage_up_to_now(built: Cloud) -> None:
     steps: list[Callable[[], object]] = [
         built.access_log.drain,
         built.deployments.sample_usage,
+        *(facade.sample_usage for facade in built.facades),
         lambda: storage.sample(built.store, built.home),
     ]
     for step in steps:

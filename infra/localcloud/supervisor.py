@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -33,6 +33,7 @@ _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
 _PROBE_SECONDS: Final = 0.02
 _LIVENESS_SECONDS: Final = 5.0
+_HEAL_SECONDS: Final = 0.5
 _HUNG_AFTER: Final = 6
 """Failed liveness probes in a row (30 s) after which a part counts as hung and is killed."""
 _LOCK_SECONDS: Final = 0.5
@@ -46,10 +47,10 @@ class AlreadySupervisedError(Exception):
 
 @dataclass(frozen=True)
 class PartState:
-    """What the state file says of one part; `started` in unix seconds, `identity` as JSON."""
+    """What the state file says of one part; `started` in unix seconds, `identity` as JSON, no pid: does not run."""
 
-    pid: int
-    started: float
+    pid: int | None = None
+    started: float = 0.0
     identity: Mapping[str, Any] | None = None
     restarts: int = 0
     ready: bool = False
@@ -77,22 +78,38 @@ def is_supervised(home: Home) -> bool:
 class Board:
     """The state file's only writer."""
 
-    def __init__(self, home: Home, state: State) -> None:
+    def __init__(self, home: Home, state: State, names: Iterable[str] = ()) -> None:
         self._home = home
         self._state = state
         self._guard = threading.Lock()
-        self._parts: dict[str, PartState] = {}
+        self._parts = {name: PartState() for name in names}
         self.previous: Mapping[str, Mapping[str, Any]] = state.parts
 
     def post(self, name: str, part: PartState) -> None:
         """Publish what is known of a part."""
         with self._guard:
             self._parts[name] = part
-            shown = {key: asdict(value) for key, value in self._parts.items()}
+            self._write()
+
+    def heal(self) -> None:
+        """Write the state file again when somebody has damaged or removed it."""
+        with self._guard:
             try:
-                write_state(self._home, replace(self._state, parts=shown))
-            except OSError as error:
-                _LOG.warning("cannot write %s: %s", self._home.state_file, error)
+                if read_state(self._home) == self._shown():
+                    return
+            except StateError as error:
+                _LOG.warning("%s", error)
+                set_aside_if_corrupt(self._home)
+            self._write()
+
+    def _shown(self) -> State:
+        return replace(self._state, parts={name: asdict(part) for name, part in self._parts.items()})
+
+    def _write(self) -> None:
+        try:
+            write_state(self._home, self._shown())
+        except OSError as error:
+            _LOG.warning("cannot write %s: %s", self._home.state_file, error)
 
 
 class Process:
@@ -145,7 +162,7 @@ class Keeper(threading.Thread):
         super().__init__(name=part.name, daemon=True)
         self._home, self._ports, self._part, self._board, self._bell = home, ports, part, board, stop
         self._deaths_at_once = 0
-        self._state = PartState(0, 0.0, restarts=int(board.previous.get(part.name, {}).get("restarts", 0)))
+        self._state = PartState(restarts=int(board.previous.get(part.name, {}).get("restarts", 0)))
         self._adopted = self._find()
 
     def run(self) -> None:
@@ -212,7 +229,9 @@ class Keeper(threading.Thread):
         self._deaths_at_once = self._deaths_at_once + 1 if lived < _QUICK_SECONDS else 0
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._deaths_at_once - 2)) if self._deaths_at_once > 1 else 0.0
         _LOG.warning("%s %s after %.1f s; starting it again in %.1f s", self._part.name, how, lived, delay)
-        self._post(restarts=self._state.restarts + 1, ready=False, message=self._complaint(how))
+        self._post(
+            pid=None, identity=None, ready=False, restarts=self._state.restarts + 1, message=self._complaint(how)
+        )
         self._stopping(delay)
 
     def _complaint(self, how: str) -> str:
@@ -236,13 +255,14 @@ def supervise(home: Home, ports: Mapping[str, int] | None = None) -> None:
     """
     with lock(home):
         state = _state(home, ports)
-        board = Board(home, state)
+        parts = all_parts(home, state.ports)
+        board = Board(home, state, [part.name for part in parts])
         board.post(NAME, PartState(**_identified(os.getpid()), started=time.time(), ready=True))
         stop, ring = os.pipe()
-        keepers = [Keeper(home, state.ports, part, board, stop) for part in all_parts(home, state.ports)]
+        keepers = [Keeper(home, state.ports, part, board, stop) for part in parts]
         for keeper in keepers:
             keeper.start()
-        _wait_for_signal()
+        _wait_for_signal(board)
         os.close(ring)
         for keeper in keepers:
             keeper.join(timeout=2)
@@ -290,12 +310,13 @@ def _state(home: Home, ports: Mapping[str, int] | None) -> State:
         return State.new(ports)
 
 
-def _wait_for_signal() -> None:
+def _wait_for_signal(board: Board) -> None:
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    asked.wait()
+    while not asked.wait(_HEAL_SECONDS):
+        board.heal()
 
 
 def _identified(pid: int) -> dict[str, Any]:

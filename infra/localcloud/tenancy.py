@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Final
 
 from localcloud.aws import belongings
 from localcloud.cloud import Cloud
+from localcloud.runtime.deployment import DeploymentError
 
+_STOP_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.02
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -26,9 +30,18 @@ def delete_tenant(cloud: Cloud, account: str) -> None:
     cloud.tenants.get(account)
     for facade in cloud.facades:
         facade.delete_tenant(account)
+    _await_end_of_deployments(cloud, account)
     belongings.remove(cloud.clients, cloud.home, account)
     cloud.clients.forget(account)
     cloud.tenants.forget(account)
+
+
+def _await_end_of_deployments(cloud: Cloud, account: str) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while left := cloud.deployments.ids(account):
+        if time.monotonic() > deadline:
+            raise DeploymentError(f"{left} did not stop within {_STOP_SECONDS:.0f} s. Delete the tenant again.")
+        time.sleep(_POLL_SECONDS)
 
 
 def remove_overdue(cloud: Cloud) -> None:
