@@ -45,10 +45,11 @@ def with_outputs(new: document.Notebook, ran: document.Notebook | None, root: Pa
     """
     if ran is None:
         return new
-    outputs = {cell.get("id"): cell.get("outputs", []) for cell in ran["cells"] if cell["cell_type"] == "code"}
-    for cell in new["cells"]:
-        if cell["cell_type"] == "code":
-            cell["outputs"] = _portable(outputs.get(cell["id"], []), root)
+    runs = {cell.get("id"): cell.get("outputs", []) for cell in ran["cells"] if cell.get("execution_count")}
+    again = [cell for cell in new["cells"] if cell["cell_type"] == "code" and cell["id"] in runs]
+    for number, cell in enumerate(again, start=1):
+        cell["execution_count"] = number
+        cell["outputs"] = _portable(runs[cell["id"]], number, root)
     ran_code = ran["metadata"].get(document.LAB_KEY, {}).get("ran") or _fresh_code(ran)
     if ran_code:
         new["metadata"][document.LAB_KEY]["ran"] = ran_code
@@ -64,14 +65,14 @@ def is_stale(notebook: document.Notebook) -> bool:
     return bool(notebook["metadata"][document.LAB_KEY].get("ran") != document.code_fingerprint(notebook))
 
 
-def _portable(outputs: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
-    """Outputs without paths of this machine, run numbers, overwritten progress, and widgets (they need a CDN)."""
+def _portable(outputs: list[dict[str, Any]], number: int, root: Path) -> list[dict[str, Any]]:
+    """Outputs without paths of this machine, overwritten progress, and widgets (they need a CDN)."""
     kept: list[dict[str, Any]] = []
     for output in outputs:
         if output["output_type"] == "stream":
             _add_stream(kept, output, root)
         elif _WIDGET not in output.get("data", {}):
-            kept.append(_portable_data(output, root))
+            kept.append(_portable_data(output, number, root))
     return kept
 
 
@@ -87,10 +88,10 @@ def _last_of_overwritten(text: str) -> str:
     return re.sub(r"^[^\n]*\r(?=[^\n])", "", text.replace("\r\n", "\n"), flags=re.MULTILINE)
 
 
-def _portable_data(output: dict[str, Any], root: Path) -> dict[str, Any]:
+def _portable_data(output: dict[str, Any], number: int, root: Path) -> dict[str, Any]:
     output = {key: value for key, value in output.items() if key != "transient"}
     if "execution_count" in output:
-        output["execution_count"] = None
+        output["execution_count"] = number
     data = output.get("data", {})
     for kind in [kind for kind in data if kind.startswith("text/")]:
         data[kind] = _without_paths(document.joined(data[kind]), root).splitlines(keepends=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +26,7 @@ _COLOURS: Final[dict[Status, str]] = {
     "not run": "dim",
 }
 _BAR_CELLS: Final = 20
+_ERROR_LINES: Final = 12
 
 
 class Display:
@@ -80,6 +82,11 @@ def failure(entry: Entry, detail: Detail) -> Panel:
     parts: list[Text | Syntax] = [Text(detail.source, style="bold")]
     if detail.failure and detail.failure.source:
         parts.append(Syntax(detail.failure.source, "python", theme="ansi_dark", word_wrap=True))
-    parts.append(Text(entry.error or "", style="red"))
-    parts.append(Text(f"Log: {detail.log}"))
+    parts.append(Text(_shortened(entry.error or ""), style="red"))
+    parts.append(Text(f"Log: {os.path.relpath(detail.log)}"))
     return Panel(Group(*parts), title=Text(entry.path), title_align="left", border_style="red")
+
+
+def _shortened(error: str) -> str:
+    lines = error.splitlines()
+    return "\n".join(lines[:_ERROR_LINES]) + ("\n…" if len(lines) > _ERROR_LINES else "")
