@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from localcloud.aws.sagemaker.job_driver import Drivers
@@ -59,7 +60,8 @@ class Enactor:
         killed = 0
         for folder in Attempt(self._setting, scope_of(job.key), job.body).folders.values():
             main = runtime.main_identity(folder.root)
-            killed += kill_group(main) if main else 0
+            # Without its token only its own session is meant, not the shim that looks after it.
+            killed += kill_group(replace(main, token="")) if main else 0
         return killed > 0
 
     def _kill_replica(self, endpoint: Resource, fault: Fault) -> bool:
