@@ -6,6 +6,7 @@ the store, so that a restarted control plane finds its replicas again and goes o
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from localcloud.store import Store
 __all__ = ["DeploymentError", "Deployments", "Gateway"]
 
 _LIMITS_SECONDS: Final = 1.0
+_ID: Final = re.compile(r"[a-z0-9-]{1,100}")
 
 
 class DeploymentError(Exception):
@@ -46,8 +48,10 @@ class Deployments:
     def apply(self, spec: DeploymentSpec) -> int:
         """Roll out a new revision beside the one that serves; its number. Returns at once: see `status`.
 
-        Raises DeploymentError when the deployment is being deleted, or no pool has a weight.
+        Raises DeploymentError when the deployment is being deleted, its id is unfit, or no pool has a weight.
         """
+        if not _ID.fullmatch(spec.id):
+            raise DeploymentError(f"{spec.id!r} cannot be an id: use 1 to 100 of a-z, 0-9 and '-'.")
         _check_weights(spec.id, {pool.name: pool.weight for pool in spec.pools})
         with self._records.store.transaction():
             found = self._records.deployment(spec.id)

@@ -73,7 +73,11 @@ def start(
         records.save(replica)
         usage.record(records.store, replica.used(until=replica.started))
     replica = replace(replica, identity=_spawn(replica, exits))
-    records.save(replica)
+    try:
+        records.save(replica)
+    except Exception:
+        kill(replica)  # a full disk: what cannot be written down must not run
+        raise
     return replica
 
 
@@ -135,20 +139,18 @@ def begin_stop(records: Records, replica: Replica) -> Replica:
 
 def finish_stop(replica: Replica) -> None:
     """Kill a stopping replica when its grace is over."""
-    if replica.identity is not None and time.time() >= replica.stop_by:
-        process.kill_all(replica.identity)
+    if time.time() >= replica.stop_by:
+        kill(replica)
 
 
 def kill(replica: Replica) -> None:
-    """SIGKILL to everything the replica is."""
-    if replica.identity is not None:
-        process.kill_all(replica.identity)
+    """SIGKILL to everything the replica is; found by its token when its process was never written down."""
+    process.kill_all(replica.identity or process.Identity(0, 0, "", replica.token))
 
 
 def declare_dead(records: Records, replica: Replica, until: float | None) -> Replica:
     """Write down that it ended, with its use until that moment (None: its last sample stands)."""
-    if replica.identity is not None:
-        process.kill_all(replica.identity)  # what a dead main process left behind
+    kill(replica)  # what a dead main process left behind
     dead = replace(replica, state="dead")
     with records.store.transaction():
         records.save(dead)

@@ -28,7 +28,7 @@ _ERROR_SECONDS: Final = 1.0
 _PORT_TAKEN: Final = "address already in use"
 _PORT_ATTEMPTS: Final = 5
 _LONGEST_BACK_OFF: Final = 30.0
-_STABLE_SECONDS: Final = 60.0
+_STABLE_SECONDS: Final = 10.0
 """A replica that ran for so long did not crash at its start: the count of crashes begins anew."""
 _CRASHES_TO_TELL: Final = 3
 _REFUSALS: Final = 3

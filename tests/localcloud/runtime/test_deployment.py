@@ -17,11 +17,11 @@ from localcloud.gateway.spec import Route
 from localcloud.home import Home
 from localcloud.loops import Loop
 from localcloud.meter import usage
-from localcloud.runtime import process
+from localcloud.runtime import process, replica
 from localcloud.runtime.deployment import DeploymentError, Deployments
 from localcloud.runtime.records import cluster_name
 from localcloud.runtime.spec import Billing, DeploymentSpec, Limits, Pool
-from localcloud.store import Store
+from localcloud.store import Store, StoreFullError
 
 SERVER = """
 import http.server, os, signal, sys, threading, time
@@ -369,6 +369,34 @@ def test_impossible_changes_are_refused(run, settled, pools, words):
         run.deployments.set_pools("tenant-endpoint", pools)
     with pytest.raises(DeploymentError, match="no deployment"):
         run.deployments.set_pools("unknown", {"main": (1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("id", "weight", "words"), [("Upper_Case", 1, "cannot be an id"), ("a" * 101, 1, "100"), ("a", 0, "no traffic")]
+)
+def test_impossible_deployments_are_refused(run, id, weight, words):
+    with pytest.raises(DeploymentError, match=words):
+        run.deployments.apply(run.spec(run.pool(weight=weight), id=id))
+    assert run.status(id) is None
+
+
+def test_a_full_disk_starts_nothing_and_is_overcome(run, settled, wait_until, caplog):
+    """The worker goes on by itself once there is room again; nothing runs that is not written down."""
+    full = [True]
+
+    class Full(type(run.store)):
+        def put(self, key, body):
+            if full[0] and key.kind == "runtime/replica" and body["identity"]:
+                raise StoreFullError("the disk is full")
+            super().put(key, body)
+
+    run.store.__class__ = Full
+    run.deployments.apply(run.spec())
+    wait_until(lambda: "the disk is full" in caplog.text)
+    wait_until(lambda: not process.find_by_token(replica.scope(run.home.replicas)))
+    full[0] = False
+    run.deployments.apply(run.spec())
+    settled(run)
 
 
 def test_one_that_hangs_does_not_hold_up_another(run, settled):
