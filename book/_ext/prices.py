@@ -3,13 +3,15 @@
     {price}`aws | SageMaker AI | ml.m5.large Hosting | us-east-1`
     {price}`aws | SageMaker AI | ml.m5.large Hosting | us-east-1 | 730 per month`
 
-The second form multiplies the price, so that a sum in a page follows the price book. A row that is missing, or a
-price without a source or a date, is an error that names the page and its line; the build then exits with 1.
+The second form multiplies the price, so that a sum in a page follows the price book. In a table write `\\|` for `|`.
+A row that is missing, a price without a source or a date, or a role that a table has cut into cells is an error that
+names the page and its line; the build then exits with 1.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -26,6 +28,8 @@ PRICE_BOOKS: Final = ("labs/cost/prices.csv", "book/_ext/needed_prices.csv")
 """Where prices are looked up by default, relative to the book's root; the first that has the row wins."""
 
 _FORM: Final = "provider | service | sku | region [| factor per unit]"
+_ROLE: Final = re.compile(r"\{price\}`[^`]*`")
+_BARE_BAR: Final = re.compile(r"(?<!\\)\|")
 _log: Final = logging.getLogger(__name__)
 
 Key = tuple[str, str, str, str]
@@ -166,6 +170,15 @@ def _title(request: Request, price: Price) -> str:
     return ". ".join(part for part in (", ".join(request.key), list_price, price.note) if part)
 
 
+def find_cut_roles(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Complain about roles that a table would cut at their bars, to be shown as they were typed."""
+    for number, line in enumerate(source[0].splitlines(), start=1):
+        if line.lstrip().startswith("|") and any(_BARE_BAR.search(role) for role in _ROLE.findall(line)):
+            _log.error(r"a price in a table is cut at its bars: write \| for |", location=(docname, number))
+            app.env.note_reread()
+            app.statuscode = 1
+
+
 def _forget_books(_app: Sphinx) -> None:
     """Read the files anew in every build of a long-lived process."""
     read_book.cache_clear()
@@ -176,4 +189,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("price_books", list(PRICE_BOOKS), "env", [list, tuple])
     app.add_role("price", PriceRole())
     app.connect("builder-inited", _forget_books)
+    app.connect("source-read", find_cut_roles)
     return {"version": "1", "parallel_read_safe": True}

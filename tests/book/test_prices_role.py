@@ -83,6 +83,18 @@ def test_an_unusable_price_fails_and_names_file_and_line(build, options, request
     assert "index.md:5: " in done.stderr
 
 
+def test_a_role_in_a_table_needs_escaped_bars(build) -> None:
+    table = "| what | price |\n| --- | --- |\n| endpoint | {price}`%s` |"
+    key = "aws | SageMaker AI | ml.m5.large Hosting | us-east-1"
+    done, page = build(table % key.replace("|", r"\|"), "-W")
+    assert done.returncode == 0, done.stderr
+    assert "0.115 USD per hour" in page
+    done, _ = build(table % key)
+    assert done.returncode == 1
+    assert "index.md:5: " in done.stderr
+    assert r"write \| for |" in done.stderr
+
+
 def test_an_error_is_repeated_by_the_next_build_of_an_unchanged_page(build) -> None:
     text = "{price}`aws | S3 | Nowhere | us-east-1`"
     assert build(text)[0].returncode == 1
