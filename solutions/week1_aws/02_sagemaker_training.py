@@ -152,9 +152,10 @@ for channel in first["InputDataConfig"]:
 
 # %%
 def log_of(name):
-    group = "/aws/sagemaker/TrainingJobs"
-    reader = lab.client("logs").get_paginator("filter_log_events")
-    pages = reader.paginate(logGroupName=group, logStreamNamePrefix=f"{name}/")
+    logs, group = lab.client("logs"), "/aws/sagemaker/TrainingJobs"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+    names = [stream["logStreamName"] for stream in streams]
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, logStreamNames=names)
     return [event["message"].rstrip() for page in pages for event in page["events"]]
 
 
@@ -197,7 +198,7 @@ print(f"billed seconds: {one['BillableTimeInSeconds']} against {2 * two['Billabl
 # %% [markdown]
 # Less than two, for two reasons that the log shows. Each machine pays for starting and for reading the data by itself:
 # that part does not shrink, however many machines there are (Amdahl's law). And the job ends when the *last* machine
-# ends.
+# ends. (Locally there is a third: both machines share the cores of your computer, with whatever else it does.)
 
 # %% mystnb={"image": {"alt": "Two rising lines of seconds spent fitting, one for each machine, over the number of settings done. The line of algo-2 is far steeper and ends much higher: it was dealt the settings with 200 trees, algo-1 those with 50."}}
 def fits(described):
@@ -266,8 +267,8 @@ spot_trainer = trainer_for(
 )
 spot_name = start(spot_trainer)
 labs.wait_until(lambda: s3.list_objects_v2(Bucket=lab.bucket, Prefix=checkpoints)["KeyCount"], 900, "First checkpoint")
-with labs.fault("spot-reclaim", target=spot_name):
-    spot = finished(spot_name)
+labs.fault("spot-reclaim", target=spot_name)
+spot = finished(spot_name)
 for step in spot["SecondaryStatusTransitions"]:
     print(f"{step['StartTime']:%H:%M:%S}  {step['Status']:12} {step['StatusMessage']}")
 print("\n".join(line for line in log_of(spot_name) if "checkpoint found" in line))

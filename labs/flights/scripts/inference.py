@@ -13,8 +13,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-# One row is too little work to share: waking a second thread costs more than it saves. Set before scikit-learn loads.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One row is too little work to share: two threads on a busy machine take ten times as long as one, waiting for each
+# other. Set before scikit-learn loads; containers set another number.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import joblib
 import numpy as np

@@ -74,7 +74,7 @@ def read(folder: str) -> tuple[list[dict[str, Any]], Any]:
 def settings(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The settings to try: one, or the first `sweep` of a grid."""
     if args.learning_rate <= 0:
-        raise ValueError(f"learning_rate is {args.learning_rate}, must be above 0. Pass for example 0.1.")
+        raise ValueError(f"learning_rate is {args.learning_rate}, must be above 0. Pass for example 0.1")
     if not args.sweep:
         return [{name: getattr(args, name) for name in SWEEP}]
     grid = itertools.product(*SWEEP.values())
