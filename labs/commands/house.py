@@ -48,7 +48,7 @@ def test(context: typer.Context) -> int:
 
 def bench(
     full: Annotated[bool, typer.Option("--full", help="Also time a warm `lab run` (minutes).")] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help="gateway, job, endpoint, start, run.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="start, job, serving, run.")] = None,
 ) -> int:
     """Measure the local cloud: ratios in one run, as a table and in _build/bench.json; 1 when a target is missed.
 
@@ -56,7 +56,8 @@ def bench(
     """
     from labs import bench as measures
 
-    return measures.main(full=full, only=tuple(only or ()))
+    code: int = measures.main(full=full, only=tuple(only or ()))
+    return code
 
 
 @dataclass(frozen=True)
