@@ -9,14 +9,14 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-SECRET: Final = "local"  # noqa: S105  # signatures are not checked on this machine
+from localcloud.tenants import SECRET
+
 _CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 10},  # rides out a restart of MiniStack
     connect_timeout=5,
     read_timeout=60,
     max_pool_connections=16,
     s3={"addressing_style": "path"},
-    signature_version=None,
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from localcloud.store import Key, Resource, Store
 
 KIND: Final = "tenant"
-SECRET: Final = "local"  # noqa: S105  # signatures are not checked on this machine
+SECRET: Final = "local"  # noqa: S105  # every tenant's: of signatures only those of presigned URLs are checked
 DEFAULT_TTL_HOURS: Final = 7 * 24.0
 KEPT_AFTER_EXPIRY_SECONDS: Final = 86_400.0
 """An expired tenant is refused at once, but its belongings stay for another day: asking for it again renews it."""

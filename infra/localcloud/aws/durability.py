@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def _saving(service: str, handler: Handler, saver: Saver) -> Handler:
                 await saver.after(call)
         except OSError as error:
             _LOG.exception("%s %s was not saved", service, call.action or f"{method} {path}")
-            return _not_saved(service, error)
+            return _not_saved(call, error)
         return answer
 
     return handle
@@ -191,11 +192,13 @@ def _keys(service: str) -> set[str]:
     return {str(entry.get("state_key", entry["module"])), *entry.get("sub_modules", ())}
 
 
-def _not_saved(service: str, error: OSError) -> Answer:
-    """The vendor's shape of a server error: SDKs try again."""
+def _not_saved(call: Call, error: OSError) -> Answer:
+    """A server error in the shape of the request's protocol: SDKs try again."""
     text = f"The change could not be written to disk ({error.strerror}) and is not acknowledged. Free some space."
-    if service == "s3":
-        xml = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>InternalError</Code><Message>{text}</Message></Error>'
-        return 500, {"Content-Type": "application/xml"}, xml.encode()
-    json = f'{{"__type": "InternalFailure", "message": "{text}"}}'
-    return 500, {"Content-Type": "application/x-amz-json-1.1"}, json.encode()
+    content_type = call.headers.get("content-type", "")
+    if "json" in content_type:
+        body = json.dumps({"__type": "InternalFailure", "message": text})
+        return 500, {"Content-Type": content_type}, body.encode()
+    error_element = f"<Error><Code>InternalError</Code><Message>{text}</Message></Error>"
+    body = error_element if call.service == "s3" else f"<ErrorResponse>{error_element}</ErrorResponse>"
+    return 500, {"Content-Type": "text/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()

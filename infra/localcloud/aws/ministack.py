@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from localcloud.home import Home
 from localcloud.parts import HOME_VARIABLE, PORTS_VARIABLE, parse_ports
+from localcloud.tenants import SECRET
 
 VERSION: Final = "1.5.33"
 """We build on MiniStack's internals (localcloud.aws.durability), so any other version is refused."""
@@ -52,6 +53,7 @@ def settings(home: Home, gateway_port: int) -> dict[str, str]:
         "STATE_DIR": str(state),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(objects),
+        "AWS_SECRET_ACCESS_KEY": SECRET,  # presigned URLs are the one thing whose signature MiniStack checks
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(_folder(home.ministack / "tmp")),
     }
