@@ -118,7 +118,7 @@ def _number(text: str, where: str) -> Decimal:
 def phrase(price: Price, request: Request) -> str:
     """Amount and unit in words: `0.115 USD per hour`; a fraction off becomes a percentage."""
     if price.unit.startswith("fraction off"):
-        return f"{_plain(price.usd * 100)}% off"
+        return f"{(price.usd * 100).normalize():f}% off"
     if request.factor is None:
         return f"{_plain(price.usd)} USD per {price.unit}"
     return f"{_rounded(price.usd * request.factor)} USD per {request.unit}"
@@ -130,8 +130,10 @@ def _rounded(amount: Decimal) -> str:
 
 
 def _plain(amount: Decimal) -> str:
+    """Every digit that counts, and at least cents: 0.0004, 0.10, 3.50."""
     text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part.rstrip('0'):0<2}" if amount else "0"
 
 
 def date_note(price: Price) -> str:

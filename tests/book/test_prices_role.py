@@ -14,6 +14,11 @@ HOSTING = "aws,SageMaker AI,ml.m5.large Hosting,us-east-1,hour,0.115,https://exa
 SPOT = "aws,SageMaker AI,Spot,us-east-1,fraction off,0.548,https://example.com/spot,2024-08-09,yes,one snapshot"
 TINY = "aws,Lambda,Duration,us-east-1,GB-second,0.0000166667,https://example.com/lambda,2024-07-01,no,"
 UNDATED = "aws,S3,Undated,us-east-1,GB-month,0.023,https://example.com/s3,,no,"
+ROUND = (
+    "aws,KMS,Key,us-east-1,month,1,https://example.com/kms,2026-01-01,no,",
+    "aws,CloudWatch,Logs,us-east-1,GB,0.5,https://example.com/logs,2026-01-01,no,",
+    "aws,AKS,Free,us-east-1,hour,0,https://example.com/aks,2026-01-01,no,",
+)
 UNSOURCED = "aws,S3,Unsourced,us-east-1,GB-month,0.023,somewhere,2026-01-01,no,"
 
 
@@ -21,7 +26,7 @@ UNSOURCED = "aws,S3,Unsourced,us-east-1,GB-month,0.023,somewhere,2026-01-01,no,"
 def build(tmp_path: Path):
     """Build one page of text with the role and return (process, HTML)."""
 
-    def run(text: str, *options: str, rows: tuple[str, ...] = (HOSTING, SPOT, TINY, UNDATED, UNSOURCED)):
+    def run(text: str, *options: str, rows: tuple[str, ...] = (HOSTING, SPOT, TINY, UNDATED, UNSOURCED, *ROUND)):
         (tmp_path / "prices.csv").write_text("\n".join((HEADER, *rows)) + "\n")
         (tmp_path / "index.md").write_text(f"# Page\n\n{text}\n")
         (tmp_path / "conf.py").write_text(
@@ -48,6 +53,9 @@ def build(tmp_path: Path):
         ("aws | Lambda | Duration | us-east-1", "0.0000166667 USD per GB-second ("),
         ("aws | Lambda | Duration | us-east-1 | 0.5 per request", "0.00000833 USD per request ("),
         ("aws | SageMaker AI | Spot | us-east-1", "54.8% off ("),
+        ("aws | KMS | Key | us-east-1", "1.00 USD per month ("),
+        ("aws | CloudWatch | Logs | us-east-1", "0.50 USD per GB ("),
+        ("aws | AKS | Free | us-east-1", "0 USD per hour ("),
     ],
 )
 def test_shows_amount_and_unit(build, request_text: str, shown: str) -> None:
