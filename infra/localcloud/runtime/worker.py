@@ -110,7 +110,8 @@ class Worker:
                 except Exception:
                     _LOG.exception("deployment %s: this step failed, it is tried again", self._id)
                     pause = _ERROR_SECONDS
-                self._wake.wait(pause)
+                if not self._stop.is_set():
+                    self._wake.wait(pause)
         finally:
             self._records.store.close()
 

@@ -339,6 +339,7 @@ def test_delete_leaves_nothing(run, settled, wait_until):
     assert not list(run.home.replicas.iterdir())
     assert run.gateway.published == {}
     assert all(each.log.exists() for each in replicas)
+    wait_until(lambda: "deployment-tenant-endpoint" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_delete_while_it_is_being_created(run, wait_until):
