@@ -18,7 +18,8 @@ from typing import Final
 from labs.notebooks import generate
 from labs.notebooks.tree import LabFile
 
-_PARTS: Final = ("_config.yml", "_toc.yml", "book", "notebooks", "solutions")
+# What the book is made of; its pages quote prices from the price book.
+_PARTS: Final = ("_config.yml", "_toc.yml", "book", "notebooks", "solutions", "labs/cost/prices.csv")
 # Green means: no warning at all, and no reference that leads nowhere.
 STRICT: Final = ("-W", "--keep-going", "-n")
 
@@ -56,12 +57,13 @@ def _jupyter_book() -> str:
 def _stage(root: Path, staging: Path, executed: Mapping[LabFile, Path]) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    hidden = shutil.ignore_patterns(".*", "__pycache__", "*.py", "*.mine.ipynb")
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "*.mine.ipynb")
     for name in _PARTS:
         # Times are kept: Sphinx then reads only what has changed.
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
         if (root / name).is_dir():
             shutil.copytree(root / name, staging / name, ignore=hidden)
-        else:
+        elif (root / name).exists():
             shutil.copy2(root / name, staging / name)
     for lab, notebook in executed.items():
         generate.stage_executed(lab, notebook, staging / "solutions" / f"{lab.name}.ipynb")

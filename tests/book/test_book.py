@@ -1,0 +1,137 @@
+"""The book: a bare build without warning or local cloud, pages that are there, and nothing from the net."""
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parents[2]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+DOCUMENTS = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+LABS = [name for name in DOCUMENTS if name.startswith("solutions/")]
+
+per_document = pytest.mark.parametrize("name", DOCUMENTS)
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """The book, built from a copy of what is committed, as a bare `jupyter-book build .` builds it."""
+    copy = tmp_path_factory.mktemp("book")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "-W", "--keep-going", "-n"]
+    nowhere = {
+        "LAB_HOME": str(copy / "no-cloud"),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        command, cwd=copy, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=280, check=False
+    )
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+    assert done.returncode == 0, "\n".join(warnings) or done.stderr[-3000:]
+    assert not (copy / "no-cloud").exists(), "building the book started the local cloud"
+    return copy / "_build" / "html"
+
+
+def page(html, name):
+    return BeautifulSoup((html / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def article(html, name):
+    return page(html, name).find("article")
+
+
+def test_the_first_page_leads_to_the_start_page(html):
+    assert f"{TOC['root']}.html" in (html / "index.html").read_text()
+
+
+@per_document
+def test_a_page_is_there_with_one_title(html, name):
+    titles = article(html, name).find_all("h1")
+    assert len(titles) == 1
+    assert titles[0].get_text(strip=True)
+
+
+@per_document
+def test_links_and_files_of_a_page_exist(html, name):
+    broken = []
+    for tag, attribute in (("a", "href"), ("img", "src"), ("link", "href"), ("script", "src")):
+        for element in page(html, name).find_all(tag, attrs={attribute: True}):
+            link = urlsplit(element[attribute])
+            if link.scheme or link.netloc or not link.path:
+                continue
+            target = (html / name).parent / unquote(link.path)
+            if not target.exists():
+                broken.append(element[attribute])
+    assert not broken
+
+
+@per_document
+def test_anchors_within_a_page_exist(html, name):
+    soup = page(html, name)
+    ids = {element["id"] for element in soup.find_all(id=True)}
+    wanted = {a["href"][1:] for a in soup.find("article").find_all("a", href=re.compile("^#."))}
+    assert wanted <= ids
+
+
+@per_document
+def test_pictures_have_alt_text_of_their_own(html, name):
+    texts = [image.get("alt", "") for image in article(html, name).find_all("img")]
+    assert all(len(text) > 15 and not text.endswith((".png", ".svg")) for text in texts), texts
+    assert len(set(texts)) == len(texts)
+
+
+@per_document
+def test_a_page_loads_nothing_from_the_net(html, name):
+    soup = page(html, name)
+    loading = [
+        *(element.get("src") for element in soup.find_all(["script", "img", "iframe", "video", "audio", "source"])),
+        *(element.get("href") for element in soup.find_all("link")),
+    ]
+    assert not [url for url in loading if url and re.match("(https?:)?//", url)]
+    inline = " ".join(script.get_text() for script in soup.find_all("script"))
+    assert not re.findall(r"https?://[^\s\"']*(?:cdn|unpkg|jsdelivr|googleapis)[^\s\"']*", inline)
+
+
+def test_styles_load_nothing_from_the_net(html):
+    imports = re.compile(r"(?:@import\s+(?:url\()?|url\()\s*[\"']?(?:https?:)?//", re.IGNORECASE)
+    assert not [path.name for path in html.rglob("*.css") if imports.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_a_lab_offers_its_notebook_without_answers(html, name):
+    link = article(html, name).select_one(".learner-copy a[href]")
+    file = (html / name).parent / unquote(link["href"])
+    learner = ROOT / f"notebooks/{name.removeprefix('solutions/')}.ipynb"
+    assert file.read_bytes() == learner.read_bytes()
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_a_labs_answers_are_folded(html, name):
+    source = (ROOT / f"{name}.py").read_text()
+    shown = article(html, name)
+    assert "SOLUTION" not in shown.get_text()
+    if "# BEGIN SOLUTION" in source:
+        assert shown.select("details.hide")
+
+
+def test_every_lab_is_in_the_book():
+    written = {path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "solutions").rglob("[0-9]*.py")}
+    assert written == set(LABS)
