@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, isclose
 from typing import Final
 
-from labs.checks.grading import Check, CheckError, Misconception, called
+from labs.checks.grading import Check, Misconception, called
 
 Assign = Callable[[Sequence[float], int], Sequence[Sequence[int]]]
 Percentile = Callable[[Sequence[float], float], float]
@@ -248,34 +248,45 @@ percentile = Check(
 )
 
 
-def _canary(weights: Mapping[str, float]) -> float:
+def _canary(weight: float, stable: float) -> float:
     """The canary's share of the traffic."""
-    if set(weights) != {"stable", "canary"}:
-        raise CheckError(f"give weights for 'stable' and 'canary', not for {sorted(weights)}")
-    return float(weights["canary"]) / (float(weights["stable"]) + float(weights["canary"]))
+    return float(weight) / (stable + float(weight))
 
 
 weights = Check(
     id="week1_aws.03.weights",
-    question='Choose weights that send 10% of the requests to the canary: {"stable": ..., "canary": ...}.',
-    is_right=lambda chosen: isclose(_canary(chosen), 0.1, rel_tol=1e-6),
-    right="Yes. A weight means nothing alone: a variant's share is its weight divided by the sum of all.",
-    wrong=lambda chosen: (
-        f"These weights send {_canary(chosen):.1%} to the canary: its weight divided by the sum of both."
+    question="The stable variant has the weight `stable`. Which weight sends 10% of the requests to the canary?",
+    is_right=lambda weight, stable: isclose(_canary(weight, stable), 0.1, rel_tol=0.005),
+    right=lambda weight, stable: (
+        f"Yes: {float(weight):.3g} / ({stable:g} + {float(weight):.3g}) is a tenth. A weight means nothing alone; a "
+        "variant's share is its weight divided by the sum of all."
+    ),
+    wrong=lambda weight, stable: (
+        f"That weight sends {_canary(weight, stable):.1%} to the canary: its weight divided by the sum of both."
     ),
     misconceptions=(
         Misconception(
-            "the other way round",
-            lambda chosen: isclose(_canary(chosen), 0.9, rel_tol=1e-6),
-            "These weights send 90% to the canary. A canary is the small bird you risk first.",
+            "a tenth of the other weight",
+            lambda weight, stable: isclose(weight, stable / 10, rel_tol=1e-6),
+            "A tenth of the other's weight is one part in eleven, 9.1%. The share is taken from the sum of both "
+            "weights.",
         ),
         Misconception(
-            "ten to one",
-            lambda chosen: isclose(_canary(chosen), 1 / 11, rel_tol=1e-6),
-            "Ten to one is one request in eleven, 9.1%. The share is taken from the sum of the weights.",
+            "the other way round",
+            lambda weight, stable: isclose(_canary(weight, stable), 0.9, rel_tol=1e-6),
+            "That sends 90% to the canary. A canary is the small bird you risk first.",
+        ),
+        Misconception(
+            "weights are percentages",
+            lambda weight, **_: isclose(weight, 10, rel_tol=1e-6) or isclose(weight, 0.1, rel_tol=1e-6),
+            "A weight is neither a percentage nor a fraction of the traffic. Only its ratio to the other weights "
+            "counts.",
         ),
     ),
-    hints=("Out of ten requests, how many go where?", "canary / (stable + canary) = 0.1"),
+    hints=(
+        "Write the canary's share with w for its weight: w divided by what?",
+        "Solve w / (stable + w) = 0.1 for w.",
+    ),
 )
 
 alarm = Check(

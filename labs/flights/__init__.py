@@ -18,7 +18,7 @@ from labs.flights.features import (
     split,
     unlabelled,
 )
-from labs.flights.scripts import SCRIPTS
+from labs.flights.scripts import METRICS, SCRIPTS
 from labs.flights.source import FlightsError, data_folder, load
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "COLUMNS",
     "LABEL",
     "LATE_MINUTES",
+    "METRICS",
     "REGIONS",
     "SCRIPTS",
     "FlightsError",

@@ -104,7 +104,7 @@ trainer = ModelTrainer(
     source_code=SourceCode(source_dir=str(flights.SCRIPTS), entry_script="train.py"),
     compute=Compute(instance_type="ml.m5.large", instance_count=1),
     hyperparameters={"max_iter": 50},
-).with_metric_definitions([MetricDefinition(name="validation:auc", regex=r"validation:auc=([0-9.]+);")])
+).with_metric_definitions([MetricDefinition(name=name, regex=regex) for name, regex in flights.METRICS.items()])
 
 # %%
 data = [InputData(channel_name=path.name, data_source=str(path)) for path in (channels.train, channels.validation)]

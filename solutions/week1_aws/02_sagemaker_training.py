@@ -111,7 +111,7 @@ def trainer_for(hyperparameters, instances=1, spot=None, **extra):
         compute=Compute(instance_type="ml.m5.large", instance_count=instances, enable_managed_spot_training=spot),
         hyperparameters=hyperparameters,
         **extra,
-    ).with_metric_definitions([MetricDefinition(name="validation:auc", regex=r"validation:auc=([0-9.]+);")])
+    ).with_metric_definitions([MetricDefinition(name=name, regex=regex) for name, regex in flights.METRICS.items()])
 
 # %%
 def start(trainer):

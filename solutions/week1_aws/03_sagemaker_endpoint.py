@@ -108,7 +108,7 @@ def finished(name):
 artifacts = {role: finished(name)["ModelArtifacts"]["S3ModelArtifacts"] for role, name in job_names.items()}
 serving = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
 group = lab.name("late-flights")
-sagemaker.create_model_package_group(ModelPackageGroupName=group)
+made = sagemaker.create_model_package_group(ModelPackageGroupName=group)
 
 # %%
 packages = {}
@@ -134,14 +134,14 @@ for each in sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPac
 # The canary is pending: good enough for a tenth of the traffic, not for all of it. An endpoint can hold several
 # *production variants* with a weight each.
 #
-# **Your turn.** Choose the weights so that one request in ten goes to the canary. (The cells after yours do not depend
-# on it: they use shares of 0.9 and 0.1.)
+# **Your turn.** Somebody has given the stable variant the weight 3, for reasons long forgotten. Which weight sends one
+# request in ten to the canary?
 
 # %%
-# BEGIN SOLUTION: {"stable": ..., "canary": ...}
-weights = {"stable": 9, "canary": 1}
+# BEGIN SOLUTION: a number
+weight = 3 / 9
 # END SOLUTION
-labs.check("week1_aws.03.weights", weights)
+labs.check("week1_aws.03.weights", weight, stable=3)
 
 # %%
 def model_of(role):
@@ -207,24 +207,24 @@ for variant in ("stable", "canary"):
 cloudwatch = lab.client("cloudwatch")
 
 
-def latency(variant="stable", minutes=10):
+def measured(metric, variant="stable", minutes=15):
     now = datetime.datetime.now(datetime.UTC)
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
     return cloudwatch.get_metric_statistics(
-        Namespace="AWS/SageMaker", MetricName="ModelLatency", Dimensions=dimensions, Period=60,
+        Namespace="AWS/SageMaker", MetricName=metric, Dimensions=dimensions, Period=60,
         StartTime=now - datetime.timedelta(minutes=minutes), EndTime=now + datetime.timedelta(minutes=1),
-        Statistics=["Average", "SampleCount"],
+        Statistics=["Average", "Sum", "SampleCount"],
     )["Datapoints"]  # fmt: skip
 
 
-labs.wait_until(latency, 300, "Waiting for the first metrics", every=1)
-for point in latency():
+labs.wait_until(lambda: measured("ModelLatency"), 300, "Waiting for the first metrics", every=1)
+for point in measured("ModelLatency"):
     count, average = point["SampleCount"], point["Average"]
     print(f"{point['Timestamp']:%H:%M} {count:.0f} requests, average {average:.1f} {point['Unit']}")
 
 # %% [markdown]
-# **Your turn.** The alarm should go off when the model takes more than 50 milliseconds on average over a minute. Which
-# number goes into `Threshold`?
+# **Your turn.** The team wants an alarm when the model takes more than 50 milliseconds on average over a minute. Which
+# number goes into `Threshold`? (The cell then sets an alarm of its own, at ten times what was just measured.)
 
 # %%
 # BEGIN SOLUTION: a number
@@ -235,7 +235,8 @@ alarm = lab.name("slow-model")
 cloudwatch.put_metric_alarm(
     AlarmName=alarm, Namespace="AWS/SageMaker", MetricName="ModelLatency", Statistic="Average", Period=60,
     Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "stable"}],
-    EvaluationPeriods=1, Threshold=50_000, ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching",
+    EvaluationPeriods=1, Threshold=10 * measured("ModelLatency")[-1]["Average"],
+    ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching",
 )  # fmt: skip
 cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"]
 
@@ -250,7 +251,8 @@ cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"]
 # fleet. This is *blue/green*.
 #
 # While that happens, requests arrive at a constant rate, whether or not earlier ones have been answered: an *open loop*.
-# Nothing is retried, so every failure counts. **Predict first:** how many of the requests will fail?
+# Nothing is retried, so every failure counts, and the endpoint counts as well: CloudWatch's invocations and errors come
+# from its side of the line. **Predict first:** how many of the requests will fail?
 
 # %%
 sagemaker.update_model_package(
@@ -279,6 +281,13 @@ print(f"failed: {result.failed}. Your guess: {guess}")
 assert result.failed == 0, result.errors()
 
 # %% mystnb={"image": {"alt": "Stacked areas of requests per second over time, all at the same height. At first nine tenths come from the variant stable and one tenth from canary; within a moment both give way to the variant next, without a gap and without a failure."}}
+def counted(metric):
+    return sum(point["Sum"] for variant in ("stable", "canary", "next") for point in measured(metric, variant))
+
+
+labs.wait_until(lambda: counted("Invocations") >= result.count, 300, "Waiting for the endpoint's own count", every=1)
+errors = counted("Invocation4XXErrors") + counted("Invocation5XXErrors")
+print(f"The endpoint counts {counted('Invocations'):.0f} invocations in all, {errors:.0f} of them with an error.")
 labs.plots.traffic_split(
     result, events=events, alt="Requests per second by variant: stable and canary give way to next without a gap"
 )

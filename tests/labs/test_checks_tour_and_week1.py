@@ -9,6 +9,7 @@ from labs.checks import attempt_me, tour, week1_aws
 RETRIES = {"share": 0.5}
 BILL = {"usd_per_hour": 0.115}
 SPOT = {"discount": 0.548}
+WEIGHTS = {"stable": 3}
 UPDATE = {"both_seconds": 3.0, "instances": 2, "usd_per_hour": 0.115}
 
 
@@ -101,12 +102,14 @@ CASES = [
     ("week1_aws.03.percentile", of_the_maximum, {}, "wrong", "a share of the maximum"),
     ("week1_aws.03.percentile", partial(ranked, shift=0), {}, "wrong", "one place too far"),
     ("week1_aws.03.percentile", lambda values, percent: sum(values) / len(values), {}, "wrong", ""),
-    ("week1_aws.03.weights", {"stable": 9, "canary": 1}, {}, "right", ""),
-    ("week1_aws.03.weights", {"stable": 0.9, "canary": 0.1}, {}, "right", ""),
-    ("week1_aws.03.weights", {"stable": 1, "canary": 9}, {}, "wrong", "the other way round"),
-    ("week1_aws.03.weights", {"stable": 10, "canary": 1}, {}, "wrong", "ten to one"),
-    ("week1_aws.03.weights", {"stable": 1, "canary": 1}, {}, "wrong", ""),
-    ("week1_aws.03.weights", {"a": 9, "b": 1}, {}, "wrong", ""),
+    ("week1_aws.03.weights", 1 / 3, WEIGHTS, "right", ""),
+    ("week1_aws.03.weights", 0.333, WEIGHTS, "right", ""),
+    ("week1_aws.03.weights", 0.3, WEIGHTS, "wrong", "a tenth of the other weight"),
+    ("week1_aws.03.weights", 27, WEIGHTS, "wrong", "the other way round"),
+    ("week1_aws.03.weights", 10, WEIGHTS, "wrong", "weights are percentages"),
+    ("week1_aws.03.weights", 0.1, WEIGHTS, "wrong", "weights are percentages"),
+    ("week1_aws.03.weights", 3, WEIGHTS, "wrong", ""),
+    ("week1_aws.03.weights", "a third", WEIGHTS, "wrong", ""),
     ("week1_aws.03.alarm", 50_000, {}, "right", ""),
     ("week1_aws.03.alarm", 50, {}, "wrong", "milliseconds"),
     ("week1_aws.03.alarm", 0.05, {}, "wrong", "seconds"),
