@@ -187,6 +187,12 @@ class CloudMaker:
 
 
 @pytest.fixture(scope="session")
+def make_client() -> Callable[..., Any]:
+    """`make_client(service, url, account, secret, region, retries)`: a boto3 client of any endpoint."""
+    return aws_client
+
+
+@pytest.fixture(scope="session")
 def make_cloud() -> CloudMaker:
     """`make_cloud(root)` starts a cloud, `.stop(cloud)` stops it and checks that nothing is left."""
     return CloudMaker()

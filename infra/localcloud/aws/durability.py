@@ -122,8 +122,12 @@ class Saver:
         await asyncio.sleep(0)  # whoever ends in this turn shares the write
         self._flush = None
         keys, self._waiting = self._waiting, set()
-        for key in sorted(keys):
-            self._snapshots.write(key)
+        try:
+            for key in sorted(keys):
+                self._snapshots.write(key)
+        except OSError:
+            self.settle_later(keys)  # memory is ahead of the disk until there is room again
+            raise
 
     async def _settle(self) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
@@ -131,8 +135,11 @@ class Saver:
         for key in sorted(keys):
             try:
                 self._snapshots.write(key)
-            except OSError:
-                _LOG.exception("cannot save %s", key)
+            except OSError as error:
+                _LOG.warning("cannot save %s (%s); trying again", key, error)
+                self._unsettled.add(key)
+        if self._unsettled:
+            self._settling = asyncio.ensure_future(self._settle())
 
 
 def install() -> None:
