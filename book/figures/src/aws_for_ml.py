@@ -37,8 +37,8 @@ def draw() -> Figure:
     f.box(484, 372, 250, 70, "Lambda + API Gateway\nno instances to see,\nbilled by call", "compute")
     f.arrow((484, 250), (420, 310), text="ENI", dashed=True)
     f.arrow((60, 156), (60, 102))
-    f.label(146, 137, "gateway endpoint")
-    f.arrow((609, 164), (609, 116), (140, 116), (140, 102))
+    f.label(146, 131, "gateway endpoint")
+    f.arrow((718, 189), (743, 189), (743, 114), (140, 114), (140, 102))
     return f
 
 
