@@ -20,7 +20,7 @@ LABELS: Final = "labels"
 """Metadata namespace of our own facts on routes and clusters."""
 
 _HEALTH_INTERVAL: Final = "0.5s"
-_HEALTH_TIMEOUT: Final = "3s"
+_HEALTH_TIMEOUT: Final = "5s"
 """A replica that computes on every core answers late without being ill."""
 _IDLE_SECONDS: Final = "4s"
 """Below uvicorn's keep-alive of 5 s: the gateway must be the one that closes, or a request meets a closed socket."""
@@ -43,22 +43,9 @@ def deployment_cluster(cluster: Cluster, pool: str, endpoints_file: Path) -> dic
         "eds_cluster_config": {"service_name": cluster.name, "eds_config": file_source(endpoints_file)},
         # SageMaker's default; least-request would make tail latencies look better than they are there.
         "lb_policy": "RANDOM",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Workers learn of health changes at once, not in batches each second: a switch relies on what metrics say.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "health_checks": [_health_check(cluster.health_path)],
-        # A refused connection takes a replica out at once, without waiting for the next health check.
-        "outlier_detection": {
-            "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 1,
-            "enforcing_consecutive_local_origin_failure": 100,
-            "enforcing_consecutive_5xx": 0,
-            "enforcing_consecutive_gateway_failure": 0,
-            "enforcing_success_rate": 0,
-            "enforcing_local_origin_success_rate": 0,
-            "max_ejection_percent": 100,
-            "interval": "0.5s",
-            "base_ejection_time": "0.5s",
-            "max_ejection_time": "0.5s",
-        },
         "ignore_health_on_host_removal": True,
         "metadata": {"filter_metadata": {LABELS: {"pool": pool}}},
     }
@@ -112,6 +99,8 @@ def _thresholds() -> dict[str, Any]:
 
 
 def _health_check(path: str) -> dict[str, Any]:
+    # Until a dead replica is noticed (a second) the retries of refused connections go round it. Ejecting on refusal
+    # (outlier detection) is no gain: it also counts timeouts, so that one slow request would close an endpoint.
     return {
         "timeout": _HEALTH_TIMEOUT,
         "interval": _HEALTH_INTERVAL,
@@ -120,7 +109,7 @@ def _health_check(path: str) -> dict[str, Any]:
         "no_traffic_healthy_interval": _HEALTH_INTERVAL,
         "unhealthy_interval": "0.1s",
         "healthy_threshold": 1,
-        "unhealthy_threshold": 3,
+        "unhealthy_threshold": 2,
         "http_health_check": {"path": path},
     }
 

@@ -8,6 +8,7 @@ remove the old clusters. The caller stops the old replicas after that.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import threading
 import time
@@ -24,6 +25,8 @@ from localcloud.gateway.errors import GatewayError
 from localcloud.gateway.listeners import View, route_table
 from localcloud.gateway.spec import Cluster, Fault, Publication
 from localcloud.home import Home
+
+_LOG: Final = logging.getLogger(__name__)
 
 __all__ = ["EnvoyDownError", "Gateway", "GatewayError"]
 
@@ -56,12 +59,13 @@ class Gateway:
         self._ports = dict(ports)
         self._admin = Admin(self._ports["envoy_admin"])
         self._files = xds.XdsFiles(home.gateway)
-        self._delivery = xds.Delivery(self._admin, bootstrap.envoy_log(home), patience)
+        self._delivery = xds.Delivery(self._files, self._admin, bootstrap.envoy_log(home), patience)
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._publications: dict[str, Publication] = {}
         self._pools: dict[str, _Pool] = {}
         self._stale: dict[str, dict[str, Any]] = {}
+        self._idle: set[str] = set()
         self._tenants: dict[str, float] = {}
         self._faults: list[Fault] = []
         self._sent: View | None = None
@@ -203,6 +207,7 @@ class Gateway:
             wanted = _pools(publication)
             added = {name: _merged(pool, before.get(name)) for name, pool in wanted.items()}
             self._pools |= added
+            self._stale = {name: cluster for name, cluster in self._stale.items() if name not in added}
             try:
                 self._send_pools({name for name, pool in added.items() if pool != before.get(name)}, before)
             except GatewayError:
@@ -269,7 +274,8 @@ class Gateway:
     def _set_pool(self, name: str, pool: _Pool) -> None:
         with self._lock:
             self._pools[name] = pool
-            self._delivery.send(self._endpoint_update(name))
+            with contextlib.suppress(GatewayError):  # Envoy is down: it reads the file when it starts
+                self._delivery.send(self._endpoint_update(name))
 
     def _drain_and_remove(self, pools: Mapping[str, _Pool], patience: float) -> None:
         if not pools:
@@ -277,9 +283,19 @@ class Gateway:
         self._await_idle(lambda: sum(self._active(name) for name in pools), patience)
         with self._lock:
             for name in pools:
-                self._pools.pop(name, None)
+                self._stale[name] = self._cluster(name, self._pools.pop(name, pools[name]))
+            self._forget(pools)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Remove stale clusters. What Envoy cannot confirm now stays stale, and is tried again by refresh."""
+        aside = {name: self._stale.pop(name) for name in names}
+        try:
             self._delivery.send(self._cluster_update())
-        for name in pools:
+        except GatewayError:
+            _LOG.warning("clusters %s are not removed yet", sorted(aside), exc_info=True)
+            self._stale |= aside
+            return
+        for name in aside:
             self._files.forget_endpoints(name)
 
     def _await_idle(self, count: Callable[[], float], patience: float) -> None:
@@ -294,12 +310,8 @@ class Gateway:
                 until = max(until, now + _QUIET_SECONDS)
             return now >= until
 
-        try:
+        with contextlib.suppress(GatewayError):
             xds.wait_until(idle, max(patience, until - time.monotonic() + 1), "")
-        except EnvoyDownError:
-            raise
-        except GatewayError:
-            return
 
     def _active(self, cluster: str) -> float:
         prefix = f"cluster.{cluster}."
@@ -388,27 +400,25 @@ class Gateway:
             self._delayed_until = max(self._delayed_until, time.monotonic() + max(delays))
 
     def _cluster_update(self) -> xds.Update:
-        own = [
-            deployment_cluster(pool.cluster, pool.pool, self._files.endpoints(name))
-            for name, pool in sorted(self._pools.items())
-        ]
+        own = [self._cluster(name, pool) for name, pool in sorted(self._pools.items())]
         return self._files.cluster_update([*own, *self._stale.values()])
+
+    def _cluster(self, name: str, pool: _Pool) -> dict[str, Any]:
+        return deployment_cluster(pool.cluster, pool.pool, self._files.endpoints(name))
 
     def _endpoint_update(self, name: str) -> xds.Update:
         pool = self._pools[name]
         return self._files.endpoint_update(load_assignment(name, pool.cluster.endpoints, pool.draining))
 
     def _remove_stale(self) -> None:
-        idle = [name for name in list(self._stale) if self._active(name) == 0]
-        if not idle or time.monotonic() < self._delayed_until:
+        if not self._stale or time.monotonic() < self._delayed_until:
             return
+        idle = {name for name in list(self._stale) if self._active(name) == 0}
         with self._lock:
-            for name in idle:
-                self._stale.pop(name, None)
-            self._delivery.send(self._cluster_update())
-        for name in idle:
-            if name not in self._pools:
-                self._files.forget_endpoints(name)
+            # Idle twice in a row: a retry may be between two attempts.
+            self._idle, certain = idle, idle & self._idle & set(self._stale)
+            if certain:
+                self._forget(certain)
 
 
 def _pools(publication: Publication) -> dict[str, _Pool]:

@@ -6,10 +6,12 @@ metric. https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_a
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -82,23 +84,36 @@ class XdsFiles:
 
     def repair(self, tables: Mapping[str, Json]) -> None:
         """Make every file that Envoy needs to start; complete files stay as they are."""
-        self.endpoints("any").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, table in tables.items():
-            if _resources(self.routes(name)) is None:
-                write(self.route_update(table), version=1)
-        known = self.clusters_on_disk()
-        # One cluster whose endpoints are missing makes Envoy refuse all of them.
-        complete = [c for name, c in known.items() if _resources(self.endpoints(name)) is not None]
-        if _resources(self.clusters) is None or len(complete) < len(known):
-            write(self.cluster_update(complete), version=1)
+        with self.locked():
+            for name, table in tables.items():
+                if _resources(self.routes(name)) is None:
+                    _write(self.route_update(table), version=1)
+            known = self.clusters_on_disk()
+            # One cluster whose endpoints are missing makes Envoy refuse all of them.
+            complete = [c for name, c in known.items() if _resources(self.endpoints(name)) is not None]
+            if _resources(self.clusters) is None or len(complete) < len(known):
+                _write(self.cluster_update(complete), version=1)
+
+    def write(self, update: Update, version: int) -> None:
+        """Replace a watched file by rename."""
+        with self.locked():
+            _write(update, version)
 
     def forget_endpoints(self, cluster: str) -> None:
         """Delete a cluster's file; Envoy must have let go of the cluster before."""
-        self.endpoints(cluster).unlink(missing_ok=True)
+        with self.locked():
+            self.endpoints(cluster).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the other processes off: the supervisor repairs what the control plane writes."""
+        self.endpoints("any").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
-def write(update: Update, version: int) -> None:
-    """Replace a watched file by rename."""
+def _write(update: Update, version: int) -> None:
     text = json.dumps({"version_info": str(version), "resources": update.resources})
     write_atomically(update.path, text)
 
@@ -106,7 +121,8 @@ def write(update: Update, version: int) -> None:
 class Delivery:
     """Writes updates and waits until Envoy has taken them. Not thread-safe: one writer at a time."""
 
-    def __init__(self, admin: Admin, envoy_log: Path, patience: float = ACKNOWLEDGE_SECONDS) -> None:
+    def __init__(self, files: XdsFiles, admin: Admin, envoy_log: Path, patience: float = ACKNOWLEDGE_SECONDS) -> None:
+        self._files = files
         self._admin = admin
         self._patience = patience
         self._log = envoy_log
@@ -135,7 +151,7 @@ class Delivery:
         """Write without waiting; the version written. Envoy takes it when it can."""
         # Grows across restarts of this process, too.
         self._version = max(self._version + 1, time.time_ns())
-        write(update, self._version)
+        self._files.write(update, self._version)
         return self._version
 
     def _state(self, update: Update) -> tuple[int, int]:

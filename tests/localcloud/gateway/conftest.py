@@ -75,8 +75,11 @@ class Backend:
 
     def stop(self):
         """At once: whoever still waits for an answer loses it."""
-        self._server.should_exit = self._server.force_exit = True
+        self.ask_to_stop()
         self._thread.join(10)
+
+    def ask_to_stop(self):
+        self._server.should_exit = self._server.force_exit = True
 
     async def _app(self, scope, receive, send):
         body = b""
@@ -112,6 +115,8 @@ def backend():
         return started[-1]
 
     yield start
+    for each in started:
+        each.ask_to_stop()
     for each in started:
         each.stop()
 

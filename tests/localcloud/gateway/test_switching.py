@@ -1,10 +1,14 @@
 """Revisions come and go under load, and no request is lost."""
 
+import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
 
+import httpx
 import pytest
 from localcloud.gateway.errors import GatewayError
 from localcloud.gateway.gateway import Gateway
@@ -145,6 +149,18 @@ def test_a_refused_publication_changes_nothing(door, backend, publication, signe
     assert door.client.post(PATH, headers=signed()).json()["name"] == "old"
 
 
+def test_a_refused_change_of_replicas_changes_nothing(door, backend, publication, signed):
+    old = backend("old")
+    found = publication("iris", {"all": ([old], 1)}, revision=9)
+    door.gateway.publish(found)
+    ends = (*found.clusters[0].endpoints, ("127.0.0.1", 70000))
+    with pytest.raises(GatewayError, match="rejected"):
+        door.gateway.publish(replace(found, clusters=(replace(found.clusters[0], endpoints=ends),)))
+    assert door.client.post(PATH, headers=signed()).json()["name"] == "old"
+    door.gateway.publish(publication("iris", {"all": ([old, backend("new")], 1)}, revision=9))
+    assert {door.client.post(PATH, headers=signed()).json()["name"] for _ in range(40)} == {"old", "new"}
+
+
 def test_a_rejection_carries_the_words_of_envoy(door, backend, publication):
     found = publication("iris", {"all": ([backend("one")], 1)}, header_prefixes={"": "x"})
     with pytest.raises(GatewayError, match=r"rejected.*value length must be at least 1"):
@@ -209,6 +225,60 @@ def test_restore_does_not_wait_for_envoy(unstarted_door, backend, publication, s
     unstarted_door.gateway.restore([found], {"111122223333": time.time() + 60}, [])
     unstarted_door.start()
     assert unstarted_door.client.post(PATH, headers=signed()).json()["name"] == "one"
+
+
+def test_one_slow_request_does_not_close_the_endpoint(door, backend, publication, signed):
+    door.gateway.publish(publication("iris", {"all": ([backend("one")], 1)}, timeout_seconds=0.2))
+    assert door.client.post(PATH, headers=signed(**{"x-sleep": "1"})).status_code == 424
+    assert [door.client.post(PATH, headers=signed()).status_code for _ in range(5)] == [200] * 5
+
+
+def test_an_envoy_that_dies_while_the_old_replicas_drain(door, backend, publication, signed, wait_until):
+    """The switch has been made: it counts, and what is left over is removed later."""
+    old, new = publication("iris", {"all": ([backend("old")], 1)}), publication("iris", {"all": ([backend("new")], 1)})
+    door.gateway.publish(old)
+    gateway = Gateway(door.home, door.ports, patience=0.5)
+    gateway.restore([old], door.gateway._tenants, [])
+    slow = threading.Thread(target=lambda: _ignore_errors(door, signed(**{"x-sleep": "20"})))
+    slow.start()
+    active = f"cluster.{old.clusters[0].name}.upstream_rq_active"
+    wait_until(lambda: gateway.stats(active)[active] == 1)
+    switch = threading.Thread(target=gateway.publish, args=(new,))
+    switch.start()
+    wait_until(lambda: '"new"' in door.client.post(PATH, headers=signed()).text)
+    door.kill()
+    switch.join()
+    slow.join()
+    door.start()
+    assert door.client.post(PATH, headers=signed()).json()["name"] == "new"
+    wait_until(lambda: gateway.refresh() or not gateway.stats(f"cluster.{old.clusters[0].name}"))
+
+
+def _ignore_errors(door, headers):
+    with contextlib.suppress(httpx.HTTPError), httpx.Client(base_url=door.url, timeout=30, trust_env=False) as client:
+        client.post(PATH, headers=headers)
+
+
+def test_the_supervisor_gets_no_heavy_imports():
+    check = "import sys, localcloud.gateway.gateway; print({'httpx', 'starlette', 'boto3'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "set()"
+
+
+def test_damaged_files_are_repaired_before_a_start(unstarted_door, backend, publication, signed):
+    door = unstarted_door
+    found = publication("iris", {"all": ([backend("one")], 1)})
+    lost = publication("lost", {"all": ([backend("lost")], 1)})
+    door.gateway.write_bootstrap()
+    door.gateway.restore([found, lost], {"111122223333": time.time() + 60}, [])
+    (door.home.gateway / "xds" / "endpoints" / f"{lost.clusters[0].name}.json").unlink()
+    door.start()
+    assert door.client.post(PATH, headers=signed()).json()["name"] == "one"
+    door.kill()
+    (door.home.gateway / "xds" / "routes-aws.json").write_text('{"resour')
+    door.start()
+    assert door.client.post(PATH, headers=signed()).status_code == 403
+    door.gateway.restore([found], {"111122223333": time.time() + 60}, [])
+    assert door.client.post(PATH, headers=signed()).json()["name"] == "one"
 
 
 def test_a_dead_replica_gets_nothing_more(door, backend, publication, signed, wait_until):
