@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ _JUPYTER: Final = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
+    "--Application.log_level=WARN",
+    "--ServerApp.answer_yes=True",
 )
 
 
@@ -41,11 +44,14 @@ def start(
         typer.echo(f"  {notebook}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "jupyterlab", *_JUPYTER, f"--ServerApp.root_dir={folder}", f"--port={port}"]
+    if os.geteuid() == 0:
+        command.append("--allow-root")  # as in a container: it listens on loopback only and asks for a token
     env = {**os.environ, "LAB_HOME": str(home.folder())}
-    try:
-        return subprocess.run([*command, *([] if browser else ["--no-browser"])], env=env, check=False).returncode
-    except KeyboardInterrupt:
-        return 0  # Ctrl-C reached JupyterLab too, and it has asked
+    process = subprocess.Popen([*command, *([] if browser else ["--no-browser"])], env=env)
+    # Ctrl-C reaches JupyterLab too: it ends its kernels, and this waits for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    return max(0, process.wait())
 
 
 def run(
