@@ -70,6 +70,7 @@ def run(things: Iterable[Thing], deleted: Callable[[str, str, str], None]) -> Cl
                 continue
             deleted(thing.service, thing.kind, thing.name)
             done.append(f"{thing.kind} {thing.name}")
+        progress.update(detail="")
     if failures:
         raise CleanupError("Could not delete:\n  " + "\n  ".join(failures) + "\nRun the clean-up again.")
     return Cleaned(tuple(done))
@@ -188,7 +189,7 @@ def _stop_job(lab: Lab, name: str) -> None:
 
     if status() == "InProgress":
         sagemaker.stop_training_job(TrainingJobName=name)
-    wait_until(lambda: status() not in _RUNNING, _DELETION_SECONDS, f"Stopping {name}", every=_every(lab))
+    wait_until(lambda: status() not in _RUNNING, _DELETION_SECONDS, f"Stopping {name}", every=_every(lab), quiet=True)
 
 
 def _delete_endpoint(lab: Lab, name: str) -> None:
@@ -199,7 +200,7 @@ def _delete_endpoint(lab: Lab, name: str) -> None:
         found = sagemaker.list_endpoints(NameContains=name)["Endpoints"]
         return all(each["EndpointName"] != name for each in found)
 
-    wait_until(is_gone, _DELETION_SECONDS, f"Deleting {name}", every=_every(lab))
+    wait_until(is_gone, _DELETION_SECONDS, f"Deleting {name}", every=_every(lab), quiet=True)
 
 
 def _every(lab: Lab) -> float:

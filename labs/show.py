@@ -87,7 +87,7 @@ class Progress:
     Use it as a context manager. `total` is in any unit; None means that the end is not known.
     """
 
-    def __init__(self, label: str, total: float | None = None) -> None:
+    def __init__(self, label: str, total: float | None = None, *, quiet: bool = False) -> None:
         self._label = label
         self._total = total
         self._done = 0.0
@@ -95,7 +95,7 @@ class Progress:
         self._started = time.monotonic()
         self._drawn = 0.0
         self._handle: Any = None
-        self._live = in_notebook() or sys.stderr.isatty()
+        self._live = not quiet and (in_notebook() or sys.stderr.isatty())
 
     def __enter__(self) -> Progress:
         self._draw("running")

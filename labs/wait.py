@@ -20,15 +20,17 @@ class FailedStateError(RuntimeError):
     """What was waited for ended in a failed state."""
 
 
-def wait_until(condition: Callable[[], T], timeout: float, label: str = "Waiting", *, every: float = 0.25) -> T:
+def wait_until(
+    condition: Callable[[], T], timeout: float, label: str = "Waiting", *, every: float = 0.25, quiet: bool = False
+) -> T:
     """Poll `condition` until it returns something true, and return that.
 
     `timeout` and `every` are seconds; polling begins faster and slows down to `every` (use 5 or more on a real account,
-    where calls are throttled). Raises WaitTimeoutError naming the last value.
+    where calls are throttled). `quiet` shows no progress. Raises WaitTimeoutError naming the last value.
     """
     deadline = time.monotonic() + timeout
     pause = min(_FIRST_POLL, every)
-    with Progress(label) as progress:
+    with Progress(label, quiet=quiet) as progress:
         while not (value := condition()):
             if time.monotonic() >= deadline:
                 raise WaitTimeoutError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from labs import cli, doctor, progress
+from labs import cli, doctor, home, progress
 
 Lab = Callable[..., tuple[int, str, str]]
 
@@ -152,6 +153,28 @@ def test_clean_removes_only_ended_jobs(lab: Lab, lab_home: Path) -> None:
     assert "ended job" in lab("clean", "--jobs", "--yes")[1]
     assert sorted(each.name for each in (lab_home / "jobs").iterdir()) == ["fresh", "running"]
     assert "nothing to remove" in lab("clean", "--jobs", "--yes")[1]
+
+
+def test_clean_removes_tenants_with_all_they_have(
+    lab: Lab, own_cloud: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAB_HOME", str(own_cloud.home.root))
+    monkeypatch.setattr(home, "build_folder", lambda: tmp_path / "_build")
+    (tmp_path / "_build").mkdir()
+    tenant = own_cloud.tenant("cli/clean")
+    own_cloud.client("s3", tenant).create_bucket(Bucket="full")
+    assert "tenant cli/clean" in lab("clean", "--yes")[1]
+    assert own_cloud.control("GET", "/_lab/tenants") == []
+    assert not (tmp_path / "_build").exists()
+
+
+def test_up_on_a_taken_port_says_who_has_it(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = lab("up", "--aws-port", str(port))
+    assert code == 1
+    assert f"Port {port} is taken" in err
+    assert str(os.getpid()) in err
 
 
 def test_doctor_finds_what_is_wrong(lab: Lab, lab_home: Path) -> None:
