@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isclose
 from typing import Final
 
@@ -354,4 +354,64 @@ update_bill = Check(
     hints=("Only what exists twice is extra.", "seconds / 3600 · price per hour · instances"),
 )
 
-CHECKS: Final = (metric, share, break_even, percentile, weights, alarm, update_bill)
+# --- Milestone ----------------------------------------------------------------------------------------------------
+
+_EVIDENCE: Final = ("requests", "failed", "p99_ms", "usd_per_month", "requests_per_day", "usd_per_1000")
+_ENOUGH: Final = 1_000
+"""Requests, so that ten lie above the p99."""
+
+
+def _per_1000(found: Mapping[str, float]) -> float:
+    return found["usd_per_month"] / (found["requests_per_day"] * 30 / 1000)
+
+
+def _is_complete(found: Mapping[str, float]) -> bool:
+    missing = [name for name in _EVIDENCE if name not in found]
+    if missing:
+        raise KeyError(f"the evidence lacks {', '.join(missing)}")
+    return found["failed"] == 0 and found["p99_ms"] > 0 and _near(found["usd_per_1000"], _per_1000(found), 0.05)
+
+
+evidence = Check(
+    id="week1_aws.milestone.evidence",
+    question="Hand in what you measured during the update, and what the service costs: a dict with "
+    f"{', '.join(_EVIDENCE)}.",
+    is_right=lambda found: _is_complete(found) and found["requests"] >= _ENOUGH,
+    right=lambda found: (
+        f"Yes: {found['requests']:,} requests through an update, none failed, {found['usd_per_1000']:.2f} USD per "
+        "thousand "
+        "at your traffic. Now write the page that says why."
+    ),
+    wrong="The numbers do not fit each other: 30 days of your traffic at the price per thousand must give the month.",
+    misconceptions=(
+        Misconception(
+            "some failed",
+            lambda found: found["failed"] > 0,
+            "Some requests failed. Look at their status and time: before the new fleet was healthy, or while the old "
+            "one "
+            "was stopped?",
+        ),
+        Misconception(
+            "too few for a p99",
+            lambda found: _is_complete(found) and found["requests"] < _ENOUGH,
+            f"Below {_ENOUGH:,} requests fewer than ten lie above the p99: it is a matter of luck. Let the load run "
+            "longer.",
+        ),
+        Misconception(
+            "cost per request of one day",
+            lambda found: _near(found["usd_per_1000"], 30 * _per_1000(found)),
+            "You divided the month's cost by one day's requests.",
+        ),
+        Misconception(
+            "per request, not per thousand",
+            lambda found: _near(found["usd_per_1000"], _per_1000(found) / 1000),
+            "That is the price of one request. Per thousand it is a number people can compare.",
+        ),
+    ),
+    hints=(
+        "Everything but the prices is in the result of labs.load.run.",
+        "usd_per_1000 = usd_per_month / (requests_per_day · 30 / 1000)",
+    ),
+)
+
+CHECKS: Final = (metric, share, break_even, percentile, weights, alarm, update_bill, evidence)

@@ -9,6 +9,10 @@ from labs.checks import attempt_me, tour, week1_aws
 RETRIES = {"share": 0.5}
 BILL = {"usd_per_hour": 0.115}
 SPOT = {"discount": 0.548}
+EVIDENCE = {
+    "requests": 2_000, "failed": 0, "p99_ms": 40.0,
+    "usd_per_month": 82.8, "requests_per_day": 900, "usd_per_1000": 3.07,
+}  # fmt: skip
 WEIGHTS = {"stable": 3}
 UPDATE = {"both_seconds": 3.0, "instances": 2, "usd_per_hour": 0.115}
 
@@ -120,6 +124,20 @@ CASES = [
     ("week1_aws.03.update_bill", 0.69, UPDATE, "wrong", "hours and seconds"),
     ("week1_aws.03.update_bill", 2 * 3 / 3600 * 2 * 0.115, UPDATE, "wrong", "both fleets are extra"),
     ("week1_aws.03.update_bill", 0.001, UPDATE, "wrong", ""),
+    ("week1_aws.milestone.evidence", EVIDENCE, {}, "right", ""),
+    ("week1_aws.milestone.evidence", EVIDENCE | {"failed": 3}, {}, "wrong", "some failed"),
+    ("week1_aws.milestone.evidence", EVIDENCE | {"requests": 200}, {}, "wrong", "too few for a p99"),
+    ("week1_aws.milestone.evidence", EVIDENCE | {"usd_per_1000": 92.0}, {}, "wrong", "cost per request of one day"),
+    (
+        "week1_aws.milestone.evidence",
+        EVIDENCE | {"usd_per_1000": 0.003067},
+        {},
+        "wrong",
+        "per request, not per thousand",
+    ),
+    ("week1_aws.milestone.evidence", EVIDENCE | {"usd_per_1000": 5}, {}, "wrong", ""),
+    ("week1_aws.milestone.evidence", {"requests": 2_000}, {}, "wrong", ""),
+    ("week1_aws.milestone.evidence", EVIDENCE | {"p99_ms": ...}, {}, "not attempted", ""),
 ]
 BY_ID = {check.id: check for check in (*tour.CHECKS, *week1_aws.CHECKS)}
 CONTEXTS = {case[0]: case[2] for case in CASES}
