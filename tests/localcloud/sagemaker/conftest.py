@@ -12,10 +12,13 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .shapes import check_answers
 
 ENDED = ("Completed", "Failed", "Stopped")
 INSTANCE = "ml.m5.large"
@@ -59,14 +62,32 @@ class SageMaker:
 
     def __post_init__(self) -> None:
         self.client = self.aws("sagemaker")
-        self.runtime = self.aws("sagemaker-runtime")
-        self.s3 = self.aws("s3")
-        self.logs = self.aws("logs")
-        self.cloudwatch = self.aws("cloudwatch")
+        check_answers(self.client)
         self.bucket = f"bucket-{self.account}"
         self.role = f"arn:aws:iam::{self.account}:role/SageMakerExec"
         self.image = f"{self.account}.dkr.ecr.us-east-1.amazonaws.com/local-sklearn:1.5"
-        self.s3.create_bucket(Bucket=self.bucket)
+
+    @cached_property
+    def runtime(self) -> Any:
+        """sagemaker-runtime."""
+        return self.aws("sagemaker-runtime")
+
+    @cached_property
+    def s3(self) -> Any:
+        """S3, with a bucket of the tenant's own."""
+        client = self.aws("s3")
+        client.create_bucket(Bucket=self.bucket)
+        return client
+
+    @cached_property
+    def logs(self) -> Any:
+        """CloudWatch Logs."""
+        return self.aws("logs")
+
+    @cached_property
+    def cloudwatch(self) -> Any:
+        """CloudWatch."""
+        return self.aws("cloudwatch")
 
     def put(self, key: str, data: bytes | str) -> str:
         """An object; returns its URI."""
@@ -204,9 +225,7 @@ def module_sagemaker(cloud: Any, wait_until: Callable[..., Any], request: Any) -
 
 
 @pytest.fixture(scope="module")
-def run_sdk(
-    cloud: Any, module_sagemaker: SageMaker, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Any]:
+def run_sdk(cloud: Any, module_sagemaker: SageMaker, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """`run_sdk(code, folder)` runs Python with the vendor's SDKs; returns what it assigns to `result`.
 
     One process for a whole module where possible: importing the SDK takes seconds.

@@ -108,7 +108,9 @@ def write_wheel(folder: Path) -> None:
     with zipfile.ZipFile(folder / "lab_greeting-1.0-py3-none-any.whl", "w") as file:
         file.writestr("lab_greeting.py", "TEXT = 'installed in the job'")
         file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: lab_greeting\nVersion: 1.0\n")
-        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         file.writestr(f"{info}/RECORD", "")
 
 
@@ -158,9 +160,7 @@ def test_two_instances_share_a_sharded_channel(jobs, module_sagemaker):
 def test_spot_job_restarts_from_its_checkpoint(jobs, module_sagemaker, cloud):
     name = jobs["spot"]["name"]
     module_sagemaker.in_training(name, "waiting")
-    cloud.control(
-        "POST", "/_lab/faults", {"kind": "spot-reclaim", "target": name, "tenant": module_sagemaker.account}
-    )
+    cloud.control("POST", "/_lab/faults", {"kind": "spot-reclaim", "target": name, "tenant": module_sagemaker.account})
     job, log = ended(module_sagemaker, jobs, "spot")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert "resumed at 7" in log

@@ -122,7 +122,8 @@ class EndpointDrivers:
             if body.get("_pending") == pending:
                 body["_pending"] = {**pending, "revision": revision}
 
-        self._setting.store.change(key, update)
+        if self._setting.store.change(key, update) is None:  # the tenant was deleted meanwhile
+            self._deployments.delete(body["_deployment"])
 
     def _spec(self, key: Key, body: dict[str, Any], pending: dict[str, Any]) -> DeploymentSpec:
         scope = scope_of(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,11 +103,12 @@ class SageMaker:
             self._cloud.deployments.delete(endpoint.body["_deployment"])
         for job in store.list(TRAINING_JOB.stored, account):
             self._jobs.forget(job.key)
-        for kind in KINDS:
-            for resource in store.list(kind.stored, account):
-                store.delete(resource.key)
+        for resource in [each for kind in KINDS for each in store.list(kind.stored, account)]:
+            store.delete(resource.key)
         self._models.forget(account)
         logs.forget(store, account)
+        for folder in (self._setting.home.jobs / account, self._setting.home.logs / "endpoints" / account):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _operations(self) -> dict[str, Operation]:
         store = self._setting.store

@@ -10,11 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.aws import logs
 from localcloud.aws.logs import LogPump, LogStream
 from localcloud.aws.sagemaker import job_outputs, training_status
 from localcloud.aws.sagemaker.errors import SageMakerError
@@ -59,10 +59,12 @@ class Drivers:
     def adopt(self) -> None:
         """Go on with all jobs that had not ended when the control plane died."""
         for resource in self._setting.store.list(TRAINING_JOB.stored):
-            if resource.body["_phase"] != "ended":
+            running = str(resource.body["_attempt"]) if resource.body["_phase"] != "ended" else None
+            for folder in job_folder(self._setting, scope_of(resource.key), resource.key.name).glob("*"):
+                if folder.name != running:
+                    job_outputs.clear(folder)
+            if running:
                 self.drive(resource.key)
-            else:
-                job_outputs.clear(Attempt(self._setting, scope_of(resource.key), resource.body))
 
     def wake(self, key: Key) -> None:
         """Tell a job's driver that something has changed in the store."""
@@ -72,14 +74,15 @@ class Drivers:
             driver.wake()
 
     def forget(self, key: Key) -> None:
-        """Kill what a job runs and remove its folder. For jobs that are deleted."""
+        """Forget a job: kill what it runs, bill it until now, and remove its folder."""
         resource = self._setting.store.get(key)
         if resource is None:
             return
-        attempt = Attempt(self._setting, scope_of(key), resource.body)
-        for folder in attempt.folders.values():
-            _kill(folder.root)
-        job_outputs.remove(job_folder(self._setting, scope_of(key), key.name))
+        if resource.body["_phase"] != "ended":
+            _record_usage(self._setting, key, resource.body)
+        self._setting.store.delete(key)
+        self.wake(key)
+        _clear_away(self._setting, key)
 
     def sample_usage(self) -> None:
         """Bring the ledger up to date for the jobs that run now."""
@@ -90,6 +93,9 @@ class Drivers:
     def _done(self, key: Key) -> None:
         with self._lock:
             self._drivers.pop(key, None)
+        resource = self._setting.store.get(key)
+        if resource is not None and resource.body["_phase"] != "ended":  # deleted and made again meanwhile
+            self.drive(key)
 
 
 class _Driver:
@@ -120,10 +126,11 @@ class _Driver:
                 if job["_phase"] != phase:
                     phase, patience = job["_phase"], time.monotonic() + _PATIENCE_SECONDS
                 self._step(job, patience)
-        except Exception:
-            _log.exception("driving %s stopped", self._key)
-        finally:
+            if job is None:
+                _clear_away(self._setting, self._key)
             self._done(self._key)
+        except Exception:
+            _log.exception("driving %s stopped; it goes on after a restart of the control plane", self._key)
 
     def _step(self, job: dict[str, Any], patience: float) -> None:
         """Do one phase; a part that is away for a moment is waited for, anything else fails the job."""
@@ -263,7 +270,7 @@ class _Driver:
 
         with self._setting.store.transaction():
             self._change(update)
-        job_outputs.clear(attempt)
+        job_outputs.clear(attempt.folder)
 
     def _upload(self, attempt: Attempt) -> None:
         outcome = attempt.job["_outcome"]
@@ -297,7 +304,7 @@ class _Driver:
         job = self._job()
         self._change(update)
         if job is not None:
-            job_outputs.clear(Attempt(self._setting, self._scope, job))
+            job_outputs.clear(Attempt(self._setting, self._scope, job).folder)
 
     def _pumps(self, attempt: Attempt, metrics: MetricReader) -> list[LogPump]:
         def on_lines(lines: Sequence[str]) -> None:
@@ -357,7 +364,15 @@ def _is_bad(status: JobStatus) -> bool:
     return status.state == "ended" and (status.reason not in ("exit", "stopped") or status.exit_code != 0)
 
 
-def _kill(folder: Any) -> None:
+def _clear_away(setting: Setting, key: Key) -> None:
+    """Kill what a job that is gone still runs, and remove its folder."""
+    base = job_folder(setting, scope_of(key), key.name)
+    for folder in base.glob("*/*"):
+        _kill(folder)
+    job_outputs.remove(base)
+
+
+def _kill(folder: Path) -> None:
     """End what runs in a job's folder, without a grace."""
     main, shim = runtime.main_identity(folder), runtime.shim_identity(folder)
     if folder.exists() and runtime.status(folder).state != "ended":
@@ -389,8 +404,3 @@ def _record_usage(setting: Setting, key: Key, body: dict[str, Any]) -> None:
             ended=ended,
         )
         usage.record(setting.store, row)
-
-
-def forget_tenant(setting: Setting, account: str) -> None:
-    """Drop what is remembered about an account's log streams."""
-    logs.forget(setting.store, account)

@@ -48,8 +48,12 @@ class Attempt:
     @property
     def folders(self) -> dict[str, InstanceFolder]:
         """The folder of each instance."""
-        base = job_folder(self.setting, self.scope, self.name) / str(self.job["_attempt"])
-        return {host: InstanceFolder(base / host) for host in self.hosts}
+        return {host: InstanceFolder(self.folder / host) for host in self.hosts}
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this attempt."""
+        return job_folder(self.setting, self.scope, self.name) / str(self.job["_attempt"])
 
     @property
     def checkpoints(self) -> dict[str, Any] | None:

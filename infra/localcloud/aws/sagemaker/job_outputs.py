@@ -146,10 +146,10 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def clear(attempt: Attempt) -> None:
-    """Free the disk; logs stay."""
-    for folder in attempt.folders.values():
-        folder.clear()
+def clear(attempt: Path) -> None:
+    """Free the disk of one attempt; logs stay."""
+    for folder in attempt.glob("*"):
+        InstanceFolder(folder).clear()
 
 
 def remove(folder: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import site
-import sys
 import sysconfig
 import venv
 from collections.abc import Iterable, Mapping
@@ -104,8 +103,3 @@ def with_users(base: Mapping[str, str], users: Mapping[str, str]) -> dict[str, s
     wheels = [Path(part).absolute().as_uri() for part in users.get("LAB_WHEELS", "").split(os.pathsep) if part]
     merged["PIP_FIND_LINKS"] = " ".join([base.get("PIP_FIND_LINKS", ""), *wheels]).strip()
     return merged
-
-
-def executable() -> str:
-    """The kit's own interpreter."""
-    return sys.executable

@@ -45,7 +45,7 @@ class TrainingJobs:
             raise _name_taken(arn)
         self._check_inputs(scope, request)
         try:
-            self._store.insert(key, _new_body(request, arn))
+            self._store.insert(key, {**_new_body(request, arn), "_attempt": self._first_attempt(scope, name)})
         except ResourceExistsError:
             raise _name_taken(arn) from None
         self._drivers.drive(key)
@@ -79,7 +79,6 @@ class TrainingJobs:
         if not is_final(job.body):
             raise in_use(f"Training job {job.key.name} is {job.body['TrainingJobStatus']}. Stop it first.")
         self._drivers.forget(job.key)
-        self._store.delete(job.key)
         return {}
 
     def ListTrainingJobs(self, scope: Scope, request: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +90,12 @@ class TrainingJobs:
         if request.get("WarmPoolStatusEquals") or request.get("TrainingPlanArnEquals"):
             entries = []
         return page(_LISTING, entries, request)
+
+    def _first_attempt(self, scope: Scope, name: str) -> int:
+        """1, or the number after those of a deleted job of that name: the ledger must keep both."""
+        prefix = f"job:{scope.account}:{scope.region}:{name}:"
+        rows = self._store.read().execute("SELECT id FROM usage WHERE tenant=?", (scope.account,))
+        return 1 + max((int(row[0].split(":")[4]) for row in rows if row[0].startswith(prefix)), default=0)
 
     def _job(self, scope: Scope, name: str) -> Resource:
         resource = self._store.get(scope.key(TRAINING_JOB, name))
@@ -134,7 +139,6 @@ def _new_body(request: dict[str, Any], arn: str) -> dict[str, Any]:
         "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
         "_tags": at_creation(request),
         "_phase": "starting",
-        "_attempt": 1,
         "_attempts": [],
         "_output": base,
     }
