@@ -17,7 +17,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-
 from localcloud import processes
 from localcloud.home import Home, State, StateError, read_state
 
@@ -203,7 +202,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own with 1 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.strip()}")
     yield folder

@@ -6,6 +6,7 @@ Not part of any vendor's API. Every call but /_lab/health needs `Authorization: 
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import secrets
 from collections.abc import Callable
@@ -27,11 +28,16 @@ from localcloud.store import StoreFullError
 from localcloud.tenancy import delete_tenant, leftovers
 from localcloud.tenants import UnknownTenantError
 
+
+class BadRequestError(Exception):
+    """The request is not what it should be; the message says what it should be."""
+
+
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final[dict[type[Exception], int]] = {
     UnknownTenantError: 404,
     FaultError: 400,
-    ValueError: 400,
+    BadRequestError: 400,
     GatewayError: 503,
     StoreFullError: 507,
 }
@@ -63,7 +69,7 @@ def _route(cloud: Cloud, method: str, path: str, answer: Answer) -> Route:
         if not _is_authorized(cloud, request):
             return _error(401, "The token is missing or wrong. It is in the state file: `token` of state.json")
         try:
-            body = await request.json() if await request.body() else None
+            body = _json(await request.body())
             result = await run_in_threadpool(answer, request, body)
         except Exception as error:
             return _failure(request, error)
@@ -113,9 +119,9 @@ def _make_tenant(cloud: Cloud, body: Any) -> dict[str, Any]:
     given = _object(body)
     name, lab, ttl = given.get("name"), given.get("lab"), given.get("ttl_hours")
     if not isinstance(name, str) or not name or not isinstance(lab, str):
-        raise ValueError('A tenant needs a name and a lab: {"name": "…", "lab": "…", "ttl_hours": 24}')
+        raise BadRequestError('A tenant needs a name and a lab: {"name": "…", "lab": "…", "ttl_hours": 24}')
     if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < 10_000):
-        raise ValueError(f"ttl_hours must be a number of hours above 0, not {ttl!r}")
+        raise BadRequestError(f"ttl_hours must be a number of hours above 0, not {ttl!r}")
     return cloud.tenants.ensure(name, lab, ttl).as_json()
 
 
@@ -130,7 +136,14 @@ def _clear_fault(cloud: Cloud, id: str) -> dict[str, Any]:
     return {"cleared": 1}
 
 
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise BadRequestError(f"The body is not JSON: {error}") from None
+
+
 def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise ValueError("The body must be a JSON object")  # noqa: TRY004  # a bad request, not a bug
+        raise BadRequestError("The body must be a JSON object")
     return body

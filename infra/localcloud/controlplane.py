@@ -59,14 +59,14 @@ def application(built: Cloud) -> Starlette:
         await run_in_threadpool(built.deployments.close)
 
     facades = [route for facade in built.facades for route in facade.routes()]
-    return Starlette(routes=[*control_api.routes(built, lambda: bring_usage_up_to_now(built)), *facades], lifespan=lifespan)
+    return Starlette(
+        routes=[*control_api.routes(built, lambda: bring_usage_up_to_now(built)), *facades], lifespan=lifespan
+    )
 
 
 def adopt(built: Cloud) -> None:
     """Continue what was going on before a restart."""
-    built.gateway.restore(
-        built.deployments.publications(), built.tenants.expiries(), built.faults.at_the_gateway()
-    )
+    built.gateway.restore(built.deployments.publications(), built.tenants.expiries(), built.faults.at_the_gateway())
     built.deployments.adopt()
     for facade in built.facades:
         facade.adopt()

@@ -159,7 +159,9 @@ def _wait_until_ready(home: Home, began: float, say: Say) -> State:
         _raise_if_hopeless(home, began)
         time.sleep(_POLL_SECONDS)
     waiting = ", ".join(sorted(_all_names(home) - announced))
-    raise LifecycleError(f"Not ready after {READY_SECONDS:.0f} s: {waiting}. Logs: {home.logs}. Try: lab down && lab up")
+    raise LifecycleError(
+        f"Not ready after {READY_SECONDS:.0f} s: {waiting}. Logs: {home.logs}. Try: lab down && lab up"
+    )
 
 
 def _ready_names(home: Home) -> set[str]:

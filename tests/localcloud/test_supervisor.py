@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from localcloud import lifecycle, ports, processes, supervisor
 from localcloud.home import Home, State
 from localcloud.parts import Part
@@ -57,7 +56,9 @@ def test_a_killed_part_comes_back_on_its_port_and_the_others_stay(
     assert broken.state.ports == before_ports
 
 
-def test_restarts_are_counted_and_the_count_survives_the_supervisor(broken: Any, wait_until: Callable[..., Any]) -> None:
+def test_restarts_are_counted_and_the_count_survives_the_supervisor(
+    broken: Any, wait_until: Callable[..., Any]
+) -> None:
     counted = broken.state.parts["ministack"]["restarts"]
     os.kill(broken.pid("ministack"), signal.SIGKILL)
     wait_until(lambda: broken.state.parts["ministack"]["restarts"] == counted + 1)

@@ -32,7 +32,7 @@ def check_version(installed: str | None = None) -> None:
     found = installed or importlib.metadata.version("ministack")
     if found != VERSION:
         raise WrongVersionError(
-            f"MiniStack {found} is installed, but the local cloud needs exactly {VERSION}. Run: ./lab (it repairs .venv)"
+            f"MiniStack {found} is installed; the local cloud needs exactly {VERSION}. Run: ./lab (it repairs .venv)"
         )
 
 

@@ -62,7 +62,7 @@ class Snapshots:
         except (ValueError, AttributeError) as error:
             aside = path.with_name(f"{path.name}.corrupt-{int(time.time())}")
             path.rename(aside)
-            _LOG.error("%s cannot be read (%s). It is now %s; what its journal holds is kept", path, error, aside)  # noqa: TRY400
+            _LOG.error("%s cannot be read (%s). It is now %s; what its journal holds is kept", path, error, aside)
             self.epochs[key] = max(self._journal_numbers(key), default=0)
             return None
         if saved["__ministack_format__"] > persistence._state_format_version(key):
