@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -56,8 +56,8 @@ def run(
     except ValueError as error:
         typer.echo(str(error), err=True)
         return 1
-    options = Options(ROOT / "_build" / "run", jobs, target, learner, keep_going, environment)
-    return run_in(ROOT, only or [], options, save=save, book=book)
+    options = Options(ROOT / "_build" / "run", jobs, target, keep_going, environment)
+    return run_in(ROOT, only or [], options, save=save, book=book, learner=learner)
 
 
 def run_in(
@@ -67,35 +67,40 @@ def run_in(
     *,
     save: bool = False,
     book: bool = True,
+    learner: bool = False,
     tenants: Tenants | None = None,
 ) -> int:
-    """Execute the labs below `root`; `options.folder` gets the report, the executed notebooks and the logs."""
+    """Execute the labs below `root`; `options.folder` gets the report, the executed notebooks and the logs.
+
+    With `learner`, run the learner's notebooks unsolved: wrong answers do not stop them, and nothing is saved or built.
+    """
     from rich.console import Console
 
     began = time.monotonic()
     console = Console()
     try:
-        planned = _plan(only, root)
+        planned = _plan(only, root, learner)
         tenants = tenants or _tenants(options.target, console)
     except (LabNotFoundError, ValueError, RuntimeError) as error:
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
     runner = _execute(planned, options, tenants, console)
-    if save and not options.learner:
+    if save and not learner:
         _save(runner, planned, console)
-    wants_book = book and not options.learner and not runner.interrupted
-    page = _book(runner, planned, console) if wants_book else None
+    wants_book = book and not learner and not runner.interrupted
+    with _raising_on_signals():
+        page = _book(runner, planned, console) if wants_book else None
     _conclude(runner, console, time.monotonic() - began, page, options.folder)
     if runner.interrupted:
         return 130
     return 0 if _all_passed(runner) and (page is not None or not wants_book) else 1
 
 
-def _plan(only: Sequence[str], root: Path) -> list[Planned]:
+def _plan(only: Sequence[str], root: Path, learner: bool) -> list[Planned]:
     from labs.notebooks.source import read
     from labs.run.runner import Planned
 
-    planned = [Planned(lab, read(lab.source)) for lab in find_labs(only, root)]
+    planned = [Planned(lab, read(lab.source), learner) for lab in find_labs(only, root)]
     if not planned:
         raise LabNotFoundError(f"{root / 'solutions'} holds no lab. Start one: lab notebooks new week1_aws/01_name")
     return planned
@@ -143,12 +148,29 @@ def _stopping(runner: Runner) -> Iterator[None]:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         runner.stop()
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    with _handling(stop):
+        yield
+
+
+@contextmanager
+def _raising_on_signals() -> Iterator[None]:
+    """Outside of the runner, every signal to stop ends as Ctrl-C does, so that the build's own processes end too."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handling(interrupt):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _passed(runner: Runner, planned: list[Planned]) -> list[Planned]:
@@ -189,7 +211,7 @@ def _conclude(runner: Runner, console: Console, seconds: float, page: Path | Non
         if entry.status == "failed":
             console.print(display.failure(entry, runner.details[entry.path]))
     report.write_html(folder / "report.html", report.html(entries, runner.details, seconds, page, folder))
-    console.print(report.summary(entries, seconds), style="green" if _all_passed(runner) else "red")
+    console.print(report.summary(entries, seconds), style="green" if _all_passed(runner) else "red", highlight=False)
     console.print(f"Report: {_shown(folder / 'report.html')}", highlight=False, soft_wrap=True)
     if page:
         console.print(f"Book:   {_shown(page)}", highlight=False, soft_wrap=True)

@@ -18,8 +18,6 @@ class Options:
     """Logs, executed notebooks and the report go here."""
     jobs: int = 2
     target: str = "local"
-    learner: bool = False
-    """Run the learner's notebooks instead of the solutions; wrong answers then do not stop a notebook."""
     keep_going: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to every notebook's environment."""

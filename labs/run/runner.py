@@ -33,15 +33,16 @@ _GRACE_SECONDS: Final = 3.0
 
 @dataclass(frozen=True)
 class Planned:
-    """One notebook to run, parsed."""
+    """One notebook to run, parsed: the solution, or the learner's."""
 
     lab: LabFile
     source: source.Source
+    learner: bool = False
 
     @property
     def path(self) -> str:
         """Its name in reports."""
-        return self.lab.shown(self.lab.executed)
+        return self.lab.shown(self.lab.learner if self.learner else self.lab.executed)
 
 
 @dataclass
@@ -140,7 +141,7 @@ class Runner:
             stdin=subprocess.PIPE,  # it closes with this process, and so tells the child
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=self._environment(opened),
+            env=self._environment(opened, planned.learner),
             start_new_session=True,
         )
         self._running.append(_Running(planned, process, opened, time.monotonic(), log))
@@ -205,7 +206,7 @@ class Runner:
     def _remember(self, planned: Planned, failure: child.Failure | None) -> None:
         cells = planned.source.cells
         shown = planned.lab.shown(planned.lab.source)
-        if failure and 0 < failure.cell <= len(cells) and not self._options.learner:
+        if failure and 0 < failure.cell <= len(cells) and not planned.learner:
             shown = f"{shown}:{cells[failure.cell - 1].line}"
         detail = self.details[planned.path]
         self.details[planned.path] = Detail(detail.title, detail.log, detail.executed, shown, detail.exclusive, failure)
@@ -229,7 +230,7 @@ class Runner:
     def _write_job(self, planned: Planned) -> Path:
         folder = self._options.folder
         notebook = folder / "input" / f"{planned.lab.slug}.ipynb"
-        if self._options.learner:
+        if planned.learner:
             shutil.copyfile(planned.lab.learner, notebook)
         else:
             document.write(notebook, document.dumps(executed.blank(planned.source, planned.lab)))
@@ -244,10 +245,10 @@ class Runner:
         path.write_text(json.dumps(asdict(job)), encoding="utf-8")
         return path
 
-    def _environment(self, opened: Opened) -> dict[str, str]:
+    def _environment(self, opened: Opened, learner: bool) -> dict[str, str]:
         own = {
             "LAB_TENANT_NAME": opened.name,
-            "LABS_STRICT": "0" if self._options.learner else "1",
+            "LABS_STRICT": "0" if learner else "1",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             # Not the user's own IPython start-up files and history: they would change what a notebook shows.
             "IPYTHONDIR": str(self._options.folder / "ipython"),

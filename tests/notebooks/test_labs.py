@@ -100,7 +100,7 @@ def test_every_check_of_the_solutions_is_right(solutions, cloud):
 
 
 @pytest.mark.timeout(1200)
-def test_a_run_leaves_no_tenant_and_changes_no_committed_file(solutions, cloud):
+def test_a_run_leaves_no_tenant(solutions, cloud):
     left = [each["name"] for each in cloud.control("GET", "/_lab/tenants") if each["name"].startswith("run-")]
     assert not left
 
