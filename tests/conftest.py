@@ -81,8 +81,8 @@ class Cloud:
         made = self.control("POST", "/_lab/tenants", {"name": name, "lab": lab})
         return Tenant(made["account"], made["region"], made["name"], made["secret"])
 
-    def client(self, service: str, tenant: Tenant, *, retries: int = 0, region: str | None = None) -> Any:
-        """A boto3 client of the gateway; `retries` is how often the SDK tries again by itself."""
+    def client(self, service: str, tenant: Tenant, *, retries: int | None = 0, region: str | None = None) -> Any:
+        """A boto3 client of the gateway; `retries` is how often the SDK tries again by itself (None: its default)."""
         key = (service, tenant.account, retries, region or tenant.region, self.url)
         if key not in self._clients:
             self._clients[key] = aws_client(
@@ -119,13 +119,13 @@ class ControlError(Exception):
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def aws_client(service: str, url: str, account: str, secret: str, region: str, retries: int = 0) -> Any:
-    """A boto3 client of any endpoint, path-style, s3v4 presigned URLs."""
+def aws_client(service: str, url: str, account: str, secret: str, region: str, retries: int | None = 0) -> Any:
+    """A boto3 client of any endpoint, path-style, s3v4 presigned URLs; `retries` None: the SDK's default."""
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": retries + 1},
         s3={"addressing_style": "path"},
         signature_version="s3v4" if service == "s3" else None,
         proxies={},
+        **({} if retries is None else {"retries": {"mode": "standard", "total_max_attempts": retries + 1}}),
     )
     return boto3.session.Session().client(
         service,
