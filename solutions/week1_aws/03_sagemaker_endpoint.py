@@ -289,7 +289,10 @@ labs.wait_until(lambda: counted("Invocations") >= result.count, 300, "Waiting fo
 errors = counted("Invocation4XXErrors") + counted("Invocation5XXErrors")
 print(f"The endpoint counts {counted('Invocations'):.0f} invocations in all, {errors:.0f} of them with an error.")
 labs.plots.traffic_split(
-    result, events=events, alt="Requests per second by variant: stable and canary give way to next without a gap"
+    result,
+    events=events,
+    seconds=0.5,
+    alt="Requests per second by variant: stable and canary give way to next without a gap",
 )
 
 # %% [markdown]
