@@ -85,7 +85,8 @@ def html(number: int, item: dict[str, Any]) -> str:
     """One question as HTML."""
     body = {"numeric": _numeric, "ordering": _ordering}.get(item["kind"], _options)(item)
     question = f"<p><strong>{number}. {_text(item['question'])}</strong> <em>{_ASK[item['kind']]}</em></p>"
-    return f'<section class="quiz-item" style="margin-top: 2.5rem" id="{escape(item["id"])}">{question}{"".join(body)}</section>'
+    start = f'<section class="quiz-item" style="margin-top: 2.5rem" id="{escape(item["id"])}">'
+    return f"{start}{question}{''.join(body)}</section>"
 
 
 def _options(item: dict[str, Any]) -> Iterator[str]:

@@ -201,6 +201,7 @@ still_failing = 0.5**3
 # END SOLUTION
 labs.check("tour.retries", still_failing, share=share)
 
+
 # %%
 def call(client):
     question = json.dumps({"instances": [flight]})

@@ -113,6 +113,7 @@ def trainer_for(hyperparameters, instances=1, spot=None, **extra):
         **extra,
     ).with_metric_definitions([MetricDefinition(name=name, regex=regex) for name, regex in flights.METRICS.items()])
 
+
 # %%
 def start(trainer):
     trainer.train(input_data_config=inputs, wait=False, logs=False)
@@ -150,6 +151,7 @@ for channel in first["InputDataConfig"]:
 # Most first jobs fail. The machine is gone by the time you look, so the two things to look at are the job's
 # `FailureReason` and its log, which CloudWatch keeps. This job gets a learning rate that makes no sense.
 
+
 # %%
 def log_of(name):
     logs, group = lab.client("logs"), "/aws/sagemaker/TrainingJobs"
@@ -181,6 +183,7 @@ print("Billed anyway:", failing["BillableTimeInSeconds"], "s")
 guess = 2.0
 # END SOLUTION
 
+
 # %%
 def sweep(instances, share="interleaved"):
     return finished(start(trainer_for({"sweep": settings, "share": share}, instances)))
@@ -199,6 +202,7 @@ print(f"billed seconds: {one['BillableTimeInSeconds']} against {2 * two['Billabl
 # Less than two, for two reasons that the log shows. Each machine pays for starting and for reading the data by itself:
 # that part does not shrink, however many machines there are (Amdahl's law). And the job ends when the *last* machine
 # ends. (Locally there is a third: both machines share the cores of your computer, with whatever else it does.)
+
 
 # %% mystnb={"image": {"alt": "Two rising lines of seconds spent fitting, one for each machine, over the number of settings done. The line of algo-2 is far steeper and ends much higher: it was dealt the settings with 200 trees, algo-1 those with 50."}}
 def fits(described):
@@ -221,6 +225,7 @@ labs.plots.curves(
 # **Your turn.** Write a better division. `costs` are seconds per setting, estimated; return one list of positions per
 # machine. Each machine computes this by itself, so the same input must always give the same division.
 
+
 # %%
 # BEGIN SOLUTION: longest first, to whoever has least
 def assign(costs, hosts):
@@ -232,6 +237,8 @@ def assign(costs, hosts):
         loads[host] += costs[index]
         shares[host].append(index)
     return shares
+
+
 # END SOLUTION
 
 

@@ -79,12 +79,15 @@ def train(**hyperparameters):
 
 job_names = {"stable": train(max_iter=50), "canary": train(max_iter=200)}
 
+
 # %%
 # BEGIN SOLUTION: a function of a list of milliseconds and a percentage
 def percentile(values, percent):
     """The smallest value that at least `percent` of the values do not exceed."""
     place = max(1, math.ceil(percent / 100 * len(values)))
     return sorted(values)[place - 1]
+
+
 # END SOLUTION
 
 
@@ -95,6 +98,7 @@ labs.check("week1_aws.03.percentile", percentile)
 #
 # First the paperwork. A *model package* in the registry ties a model file to the container that can serve it, and says
 # whether somebody has approved it. A pipeline deploys only what is approved; who approves is a person, or a test.
+
 
 # %%
 def finished(name):
@@ -143,6 +147,7 @@ weight = 3 / 9
 # END SOLUTION
 labs.check("week1_aws.03.weights", weight, stable=3)
 
+
 # %%
 def model_of(role):
     name = lab.name(role)
@@ -160,6 +165,7 @@ def config_of(**variants):
     ]
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=production)
     return name
+
 
 # %%
 models = {role: model_of(role) for role in artifacts}
@@ -279,6 +285,7 @@ with labs.load.run(
 print(result)
 print(f"failed: {result.failed}. Your guess: {guess}")
 assert result.failed == 0, result.errors()
+
 
 # %% mystnb={"image": {"alt": "Stacked areas of requests per second over time, all at the same height. At first nine tenths come from the variant stable and one tenth from canary; within a moment both give way to the variant next, without a gap and without a failure."}}
 def counted(metric):
