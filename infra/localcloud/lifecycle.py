@@ -16,6 +16,7 @@ from typing import Final
 
 from localcloud import parts, ports, processes, supervisor
 from localcloud.home import Home, State, StateError, read_state
+from localcloud.runtime import job
 
 READY_SECONDS: Final = 30.0
 """A cloud not ready after this long is reported as failed."""
@@ -91,21 +92,47 @@ def down(home: Home, say: Say) -> int:
     """
     if not home.root.exists():
         return 0
-    stopped = set()
     with _supervision_ended(home):
-        deadline = time.monotonic() + _STOP_SECONDS
-        while living := processes.of_home(home):
-            late = time.monotonic() > deadline
-            if late and time.monotonic() > deadline + _STOP_SECONDS:
-                raise LifecycleError(f"Cannot stop pids {[p.pid for p in living]}. Stop them by hand: kill -9 <pid>")
-            for process in living:
-                if late or process.pid not in stopped:
-                    _signal(process.pid, signal.SIGKILL if late else signal.SIGTERM)
-                    stopped.add(process.pid)
-            time.sleep(_POLL_SECONDS)
+        # The control plane first: it would start replicas again. Then jobs, by their shims, which note why they ended.
+        stopped = _stop(home, lambda process: process.part == parts.CONTROL_PLANE)
+        stopped |= _stop(home, lambda process: process.folder.startswith("jobs/"), _ask_job)
+        stopped |= _stop(home, lambda _: True)
         supervisor.clear_parts(home)
     say(f"{len(stopped)} processes stopped.")
     return len(stopped)
+
+
+def _stop(
+    home: Home,
+    wanted: Callable[[processes.Owned], bool],
+    ask: Callable[[Home, processes.Owned], None] = lambda _, process: _signal(process.pid, signal.SIGTERM),
+) -> set[int]:
+    """Ask them to end, and SIGKILL what is still there after a while; returns the pids when none is left."""
+    stopped: set[int] = set()
+    deadline = time.monotonic() + _STOP_SECONDS
+    while living := [each for each in processes.of_home(home) if wanted(each)]:
+        late = time.monotonic() > deadline
+        if time.monotonic() > deadline + _STOP_SECONDS:
+            raise LifecycleError(f"Cannot stop pids {[p.pid for p in living]}. Stop them by hand: kill -9 <pid>")
+        for process in living:
+            if late:
+                _signal(process.pid, signal.SIGKILL)
+            elif process.pid not in stopped:
+                ask(home, process)
+            stopped.add(process.pid)
+        time.sleep(_POLL_SECONDS)
+    return stopped
+
+
+def _ask_job(home: Home, process: processes.Owned) -> None:
+    """Tell the shim of the job that the process belongs to."""
+    inside = home.root / process.folder
+    for folder in (inside, *inside.parents):
+        if (folder / "status.json").exists():
+            return job.stop(folder)
+        if folder == home.jobs:
+            return None
+    return None
 
 
 def _prepare(home: Home) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import io
 import itertools
+import json
 import os
 import signal
 import tarfile
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from localcloud import processes
 from localcloud.gateway.log_entry import parse_line
 from localcloud.meter.requests import usage_of
 
@@ -272,6 +274,36 @@ def test_twenty_kills_lose_nothing(
     _check_models(account, by_name["model"])
     assert set(by_name["train"].done.values()) == {"Completed"}
     _check_usage(own_cloud, account, by_name)
+
+
+@pytest.mark.contract
+def test_a_cloud_taken_down_ends_its_jobs_and_serves_again_when_it_is_up(
+    own_cloud: Any, account: Account, endpoint: str, wait_until: Callable[..., Any]
+) -> None:
+    sagemaker, runtime = account.client("sagemaker"), account.client("sagemaker-runtime")
+    account.client("s3").put_object(Bucket=account.bucket, Key="code/train.py", Body=b"import time; time.sleep(600)")
+    sagemaker.create_training_job(**_job(account, "endless"))
+    wait_until(lambda: list(own_cloud.home.jobs.rglob("status.json")), what="a running job")
+    kinds = Counter(each["kind"] for each in own_cloud.control("GET", "/_lab/processes") if each["main"])
+    assert kinds.keys() == {"part", "job", "replica"}
+
+    assert own_cloud.command("down").returncode == 0
+    assert processes.of_home(own_cloud.home) == []
+    assert [json.loads(s.read_text())["reason"] for s in own_cloud.home.jobs.rglob("status.json")] == ["stopped"]
+
+    assert own_cloud.command("up").returncode == 0
+    assert sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService"
+    wait_until(lambda: _serves(runtime, endpoint), 60, "the endpoint to serve again")
+    describe = sagemaker.describe_training_job
+    wait_until(lambda: describe(TrainingJobName="endless")["TrainingJobStatus"] in ("Failed", "Stopped"))
+
+
+def _serves(runtime: Any, endpoint: str) -> bool:
+    try:
+        answer = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=b"[1]")
+    except ClientError:
+        return False
+    return bool(answer["Body"].read() == b"[2]")
 
 
 def _kill_in_turn(cloud: Any, workers: list[Worker], wait_until: Callable[..., Any]) -> list[Kill]:

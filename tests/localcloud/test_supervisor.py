@@ -257,6 +257,24 @@ def test_a_part_that_cannot_be_started_is_reported(
     assert "cannot be started" in wait_until(lambda: _toy(Home(tmp_path / "home")).get("message"))
 
 
+def test_a_part_that_hangs_is_killed_and_started_again(
+    kept: Callable[[Part], supervisor.Board],
+    tmp_path: Path,
+    wait_until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_LIVENESS_SECONDS", 0.02)
+    hangs = threading.Event()
+    kept(_part("import time; time.sleep(600)", is_ready=lambda: not hangs.is_set()))
+    home = Home(tmp_path / "home")
+    wait_until(lambda: _toy(home).get("ready"))
+    pid = _toy(home)["pid"]
+    hangs.set()
+    wait_until(lambda: _toy(home)["pid"] not in (pid, None))
+    hangs.clear()
+    wait_until(lambda: _toy(home)["ready"])
+
+
 def test_what_a_dead_part_leaves_in_its_group_is_killed(
     kept: Callable[[Part], supervisor.Board], tmp_path: Path, wait_until: Callable[..., Any]
 ) -> None:
