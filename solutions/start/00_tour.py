@@ -81,6 +81,7 @@ print("Without an outcome:", flights.unlabelled().to_dict())
 allowed = {"carrier", "distance", "sched_dep_time"}
 # END SOLUTION
 labs.check("tour.known", allowed)
+labs.hint("tour.known")
 
 # %% [markdown]
 # ## Train
@@ -200,6 +201,7 @@ share = 0.5
 still_failing = 0.5**3
 # END SOLUTION
 labs.check("tour.retries", still_failing, share=share)
+labs.hint("tour.retries")
 
 
 # %%
@@ -245,10 +247,9 @@ print(f"ml.m5.large, hosting: {usd_per_hour} USD per hour")
 forgotten = usd_per_hour * 24 * 30
 # END SOLUTION
 labs.check("tour.bill", forgotten, usd_per_hour=usd_per_hour)
+labs.hint("tour.bill")
 
 # %% [markdown]
-# Stuck on one of the three? `labs.hint("tour.retries")` opens a hint at a time.
-#
 # <details><summary>The same calls in the AWS CLI</summary>
 #
 # `lab env` prints the variables that aim the CLI at this notebook's account.

@@ -19,7 +19,7 @@
 # | **Objectives** | You will run one script by hand and as a job, extract a metric from its log, find the reason of a failure, explain why two machines are not twice as fast, and decide when spot capacity pays |
 # | **Prerequisites** | [the tour](../start/00_tour.ipynb); regular expressions; the lecture [AWS for machine learning](../../book/week1_aws/aws_for_ml.md) |
 # | **Time** | 30 minutes to read and think; the machine works less than one of them |
-# | **Cost** | local USD 0; on a real account about USD 0.05 (seven instances ml.m5.large, some minutes each) |
+# | **Cost** | local USD 0; on a real account about USD 0.05 (eight runs of an ml.m5.large, three minutes each) |
 # | **Kind** | core |
 # | **Versions of a real run** | container `sagemaker-scikit-learn:1.4-2` (Python 3.10, scikit-learn 1.4.2); sagemaker 3.27, boto3 1.43 |
 # | **Last ran on a real account** | never |
@@ -88,6 +88,7 @@ print(f"{by_hand:.1f} s. Left behind: {sorted(path.name for path in folder.rglob
 pattern = r"validation:auc=([0-9.]+);"
 # END SOLUTION
 labs.check("week1_aws.02.metric", pattern)
+labs.hint("week1_aws.02.metric")
 
 # %% [markdown]
 # The next cell does not depend on your answer: it reads the metric with a pattern that works. The data go to S3 once;
@@ -163,7 +164,8 @@ def log_of(name):
 
 failing = finished(start(trainer_for({"learning_rate": -0.1})), wanted="Failed", failed=("Completed", "Stopped"))
 print("FailureReason:", failing["FailureReason"])
-print("In the log:   ", next(line for line in log_of(failing["TrainingJobName"]) if "learning_rate is" in line))
+in_log = [line for line in log_of(failing["TrainingJobName"]) if "learning_rate is" in line]
+print("In the log:   ", *in_log)
 print("Billed anyway:", failing["BillableTimeInSeconds"], "s")
 
 # %% [markdown]
@@ -243,6 +245,7 @@ def assign(costs, hosts):
 
 
 labs.check("week1_aws.02.share", assign)
+labs.hint("week1_aws.02.share")
 
 # %% [markdown]
 # The script has such a division built in; the next job uses it. It does better, and still not twice as well: what is
@@ -297,6 +300,7 @@ print(f"on demand {rate['Training']:.3f} USD per hour, spot {rate['Training Spot
 times = 1 / (1 - discount)
 # END SOLUTION
 labs.check("week1_aws.02.break_even", times, discount=discount)
+labs.hint("week1_aws.02.break_even")
 
 # %% [markdown]
 # <details><summary>The same calls in the AWS CLI</summary>

@@ -92,6 +92,7 @@ def percentile(values, percent):
 
 
 labs.check("week1_aws.03.percentile", percentile)
+labs.hint("week1_aws.03.percentile")
 
 # %% [markdown]
 # ## Two variants
@@ -146,6 +147,7 @@ for each in sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPac
 weight = 3 / 9
 # END SOLUTION
 labs.check("week1_aws.03.weights", weight, stable=3)
+labs.hint("week1_aws.03.weights")
 
 
 # %%
@@ -216,11 +218,12 @@ cloudwatch = lab.client("cloudwatch")
 def measured(metric, variant="stable", minutes=15):
     now = datetime.datetime.now(datetime.UTC)
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    return cloudwatch.get_metric_statistics(
+    points = cloudwatch.get_metric_statistics(
         Namespace="AWS/SageMaker", MetricName=metric, Dimensions=dimensions, Period=60,
         StartTime=now - datetime.timedelta(minutes=minutes), EndTime=now + datetime.timedelta(minutes=1),
         Statistics=["Average", "Sum", "SampleCount"],
     )["Datapoints"]  # fmt: skip
+    return sorted(points, key=lambda point: point["Timestamp"])
 
 
 labs.wait_until(lambda: measured("ModelLatency"), 300, "Waiting for the first metrics", every=1)
@@ -237,6 +240,7 @@ for point in measured("ModelLatency"):
 threshold = 50_000
 # END SOLUTION
 labs.check("week1_aws.03.alarm", threshold)
+labs.hint("week1_aws.03.alarm")
 alarm = lab.name("slow-model")
 cloudwatch.put_metric_alarm(
     AlarmName=alarm, Namespace="AWS/SageMaker", MetricName="ModelLatency", Statistic="Average", Period=60,
@@ -329,6 +333,7 @@ print(f"{both_seconds:.1f} s with one extra instance at {usd_per_hour} USD per h
 overlap_usd = both_seconds / 3600 * usd_per_hour
 # END SOLUTION
 labs.check("week1_aws.03.update_bill", overlap_usd, both_seconds=both_seconds, instances=1, usd_per_hour=usd_per_hour)
+labs.hint("week1_aws.03.update_bill")
 
 # %% [markdown]
 # <details><summary>The same calls in the AWS CLI</summary>
