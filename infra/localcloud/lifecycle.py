@@ -138,7 +138,7 @@ def _ask_job(home: Home, process: processes.Owned) -> None:
 def _prepare(home: Home) -> None:
     try:
         home.create()
-        probe = home.root / ".writable"
+        probe = home.root / f".writable.{os.getpid()}"
         probe.write_bytes(b"\0" * 65_536)
         probe.unlink()
         free = shutil.disk_usage(home.root).free
