@@ -37,7 +37,7 @@ class Spend:
         return self.quantity(sku, "second")
 
     def quantity(self, sku: str, unit: str) -> float:
-        """Quantity used of a SKU in a unit (`second`, `request`, `byte`, `byte-second`), over all services."""
+        """Quantity used of a SKU in a unit (`second`, `request`, `GB-second`, `byte` …), over all services."""
         return sum(line.quantity for line in self.bill.lines if (line.sku, line.unit) == (sku, unit))
 
     def rows(self) -> list[dict[str, Any]]:
@@ -93,6 +93,8 @@ def amount(quantity: float, unit: str) -> str:
             return f"{quantity:,.1f} s"
         case "request":
             return f"{quantity:,.0f} requests"
+        case "GB-second" | "vCPU-second":
+            return f"{quantity:,.4g} {unit}s"
         case "byte":
             return _bytes(quantity)
         case "byte-second":

@@ -24,7 +24,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-PRICE_BOOKS: Final = ("labs/cost/prices.csv", "book/_ext/needed_prices.csv")
+PRICE_BOOKS: Final = ("labs/cost/prices.csv",)
 """Where prices are looked up by default, relative to the book's root; the first that has the row wins."""
 
 _FORM: Final = "provider | service | sku | region [| factor per unit]"

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from labs.cost.pricebook import PER_UNIT, Price, PriceBook, default_book
+
+_FIRST_TIERS: Final[Mapping[tuple[str, str, str], str]] = {
+    ("aws", "Lambda", "Duration x86"): "Duration x86 first 6B GB-s",
+    ("aws", "Lambda", "Duration arm64"): "Duration arm64 first 7.5B GB-s",
+    ("aws", "API Gateway", "REST requests"): "REST requests first 333M",
+    ("aws", "API Gateway", "HTTP API requests"): "HTTP API requests first 300M",
+    ("aws", "SQS", "requests"): "Standard requests",
+}
+"""SKUs of the ledger that the price book splits into tiers. A lab never leaves the first one."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One SKU's quantity (in `unit`: second, request, byte, byte-second) and what it costs."""
+    """One SKU's quantity (in usage units, see `PER_UNIT`) and what it costs."""
 
     provider: str
     region: str
@@ -56,12 +65,12 @@ def bill(usage: Iterable[Mapping[str, Any]], book: PriceBook | None = None) -> B
     sums: dict[tuple[str, str, str, str, str], float] = defaultdict(float)
     for row in usage:
         sums[row["provider"], row["region"], row["service"], row["sku"], row["unit"]] += row["quantity"]
-    prices = book or default_book()
+    prices = default_book() if book is None else book
     return Bill(tuple(_line(key, quantity, prices) for key, quantity in sorted(sums.items())))
 
 
 def _line(key: tuple[str, str, str, str, str], quantity: float, book: PriceBook) -> Line:
     provider, region, service, sku, unit = key
-    price = book.find(provider, service, sku, region)
+    price = book.find(provider, service, _FIRST_TIERS.get((provider, service, sku), sku), region)
     fits = price is not None and PER_UNIT.get(price.unit, ("",))[0] == unit
     return Line(provider, region, service, sku, unit, quantity, price if fits else None)

@@ -19,17 +19,54 @@ COLUMNS: Final = (
 FRACTION_OFF: Final = "fraction off"
 _SPOT_SUFFIX: Final = " Spot"
 _SPOT_DISCOUNT: Final = "Managed spot discount"
-_HOURS_A_MONTH: Final = 730
+_GLOBAL: Final = "global"
+HOURS_A_MONTH: Final = 730
+"""As the AWS Pricing Calculator counts: 365 days of 24 hours, divided by 12. https://calculator.aws/"""
+DAYS_A_MONTH: Final = HOURS_A_MONTH / 24
+_HOUR: Final = 3600.0
+_MONTH: Final = HOURS_A_MONTH * _HOUR
+_GB: Final = 2.0**30  # AWS bills binary gigabytes: https://aws.amazon.com/s3/faqs/#Billing
 
 PER_UNIT: Final[Mapping[str, tuple[str, float]]] = {
-    "hour": ("second", 3600.0),
+    "second": ("second", 1.0),
+    "hour": ("second", _HOUR),
+    "node-hour": ("second", _HOUR),
+    "day": ("second", 24 * _HOUR),
+    "month": ("second", _MONTH),
+    "alarm-month": ("second", _MONTH),
+    "metric-month": ("second", _MONTH),
+    "GB-second": ("GB-second", 1.0),
+    "GB-hour": ("GB-second", _HOUR),
+    "vCPU-second": ("vCPU-second", 1.0),
+    "vCPU-hour": ("vCPU-second", _HOUR),
     "request": ("request", 1.0),
-    "1K requests": ("request", 1_000.0),
-    "1M requests": ("request", 1_000_000.0),
-    "GB": ("byte", 2.0**30),  # AWS bills binary gigabytes: https://aws.amazon.com/s3/faqs/#Billing
-    "GB-month": ("byte-second", 2.0**30 * _HOURS_A_MONTH * 3600),
+    "1K requests": ("request", 1e3),
+    "10K requests": ("request", 1e4),
+    "1M requests": ("request", 1e6),
+    "1M executions": ("request", 1e6),
+    "GB": ("byte", _GB),
+    "GB-month": ("byte-second", _GB * _MONTH),
+    "GiB-month": ("byte-second", _GB * _MONTH),
+    "1K tokens": ("token", 1e3),
 }
-"""Unit of a price: the unit of usage it applies to, and how many of those make one."""
+"""Unit of a price: the unit of usage it applies to, and how many of those make one.
+
+Seconds are those in which one thing exists: an instance, a key, an alarm. A GB-second is a gigabyte of memory held for
+a second, a byte-second a byte stored for one.
+"""
+
+
+class MissingPriceError(LookupError):
+    """The price book has no such row; the message names it and says how to add it."""
+
+    def __init__(self, provider: str, service: str, sku: str, region: str, known: Iterable[str] = ()) -> None:
+        said = ", ".join(known)
+        super().__init__(
+            f"There is no price for {provider} | {service} | {sku} | {region}."
+            f" Known for {service}: {said or 'nothing'}."
+            " Add a row to labs/cost/prices.csv with the vendor's price, its source (https://…) and the source's date;"
+            " a figure without a source needs assumption=yes and a note."
+        )
 
 
 class PriceBookError(ValueError):
@@ -74,11 +111,24 @@ class PriceBook:
         return len(self._prices)
 
     def find(self, provider: str, service: str, sku: str, region: str) -> Price | None:
-        """The list price, or None. A SKU that ends in ` Spot` is priced from its on-demand rate and the discount."""
-        found = self._prices.get((provider, service, sku, region))
-        if found is None and sku.endswith(_SPOT_SUFFIX):
-            return self._spot(provider, service, sku, region)
+        """The list price in a region (or the one for all regions), or None.
+
+        A SKU that ends in ` Spot` is priced from its on-demand rate and the discount.
+        """
+        for place in (region, _GLOBAL):
+            if found := self._prices.get((provider, service, sku, place)):
+                return found
+        return self._spot(provider, service, sku, region) if sku.endswith(_SPOT_SUFFIX) else None
+
+    def price(self, provider: str, service: str, sku: str, region: str) -> Price:
+        """The same, for whoever needs the price: raises MissingPriceError when there is none."""
+        found = self.find(provider, service, sku, region)
+        if found is None:
+            raise MissingPriceError(provider, service, sku, region, self._skus(provider, service, region))
         return found
+
+    def _skus(self, provider: str, service: str, region: str) -> list[str]:
+        return [each.sku for each in self if (each.provider, each.service, each.region) == (provider, service, region)]
 
     def _spot(self, provider: str, service: str, sku: str, region: str) -> Price | None:
         regular = self.find(provider, service, sku.removesuffix(_SPOT_SUFFIX), region)
