@@ -79,9 +79,9 @@ def test_sagemaker_sdk_uses_this_account_bucket_and_prefix(lab: aws.Lab) -> None
 
 def test_spend_counts_requests_and_bytes(lab: aws.Lab) -> None:
     lab.client("s3").put_object(Bucket=lab.bucket, Key="a", Body=b"x" * 1000)
-    before = lab.spend().quantity("requests", "request")
+    before = lab.spend().quantity("Standard GET/SELECT", "request")
     lab.client("s3").get_object(Bucket=lab.bucket, Key="a")
-    assert lab.spend().quantity("requests", "request") == before + 1
+    assert lab.spend().quantity("Standard GET/SELECT", "request") == before + 1
 
 
 def test_cleanup_leaves_nothing_and_can_be_repeated(lab: aws.Lab, capsys: pytest.CaptureFixture[str]) -> None:

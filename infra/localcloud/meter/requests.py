@@ -13,13 +13,17 @@ MINUTE: Final = 60
 
 _NAMES: Final = {
     "apigateway": "API Gateway", "application-autoscaling": "Application Auto Scaling", "bedrock": "Bedrock",
-    "ce": "Cost Explorer", "cloudformation": "CloudFormation", "dynamodb": "DynamoDB", "ecr": "ECR",
-    "events": "EventBridge", "execute-api": "API Gateway", "iam": "IAM", "kinesis": "Kinesis", "kms": "KMS",
-    "lambda": "Lambda", "logs": "CloudWatch Logs", "monitoring": "CloudWatch", "s3": "S3", "sagemaker": "SageMaker AI",
-    "sagemaker-runtime": "SageMaker AI", "secretsmanager": "Secrets Manager", "sns": "SNS", "sqs": "SQS",
-    "ssm": "Systems Manager", "states": "Step Functions", "sts": "STS",
+    "budgets": "Budgets", "ce": "Cost Explorer", "cloudformation": "CloudFormation", "dynamodb": "DynamoDB",
+    "ecr": "ECR", "events": "EventBridge", "execute-api": "API Gateway", "iam": "IAM", "kinesis": "Kinesis",
+    "kms": "KMS", "lambda": "Lambda", "logs": "CloudWatch Logs", "monitoring": "CloudWatch", "s3": "S3",
+    "sagemaker": "SageMaker AI", "sagemaker-runtime": "SageMaker AI", "secretsmanager": "Secrets Manager",
+    "sns": "SNS", "sqs": "SQS", "ssm": "Systems Manager", "states": "Step Functions", "sts": "STS",
 }  # fmt: skip
 """SigV4 names to the price book's names."""
+_REQUESTS: Final = "requests"
+_S3_WRITES: Final = "Standard PUT/COPY/POST/LIST"
+_S3_READS: Final = "Standard GET/SELECT"
+_S3_DELETES: Final = "Standard DELETE"
 _DATA_PLANE: Final = frozenset({"sagemaker-runtime"})
 """Services that bill the bytes that go in and out."""
 
@@ -45,10 +49,21 @@ def _is_billed(entry: Entry) -> bool:
 
 
 def _quantities(entry: Entry) -> Iterator[tuple[str, str, float]]:
-    yield "requests", "request", 1
+    yield _s3_class(entry) if entry.service == "s3" else _REQUESTS, "request", 1
     if entry.service in _DATA_PLANE:
         yield "data in", "byte", entry.bytes_in
         yield "data out", "byte", entry.bytes_out
+
+
+def _s3_class(entry: Entry) -> str:
+    """What S3 bills a request as: https://aws.amazon.com/s3/pricing/
+
+    The log has no query, so any GET of a whole bucket counts as a list, and a POST that deletes many as a write.
+    """
+    of_object = bool(entry.path.strip("/").partition("/")[2])
+    if entry.method == "DELETE":
+        return _S3_DELETES
+    return _S3_READS if entry.method == "HEAD" or (entry.method == "GET" and of_object) else _S3_WRITES
 
 
 def _resource(entry: Entry) -> str:

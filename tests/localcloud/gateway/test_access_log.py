@@ -90,10 +90,30 @@ def test_requests_and_bytes_per_minute_and_resource(store, writer, tailer):
         ("SageMaker AI", "iris", "requests", MOMENT + MINUTE): 1,
         ("SageMaker AI", "iris", "data in", MOMENT + MINUTE): 10,
         ("SageMaker AI", "iris", "data out", MOMENT + MINUTE): 20,
-        ("S3", "bucket", "requests", MOMENT): 1,
+        ("S3", "bucket", "Standard PUT/COPY/POST/LIST", MOMENT): 1,
     }
-    assert rows["S3", "bucket", "requests", MOMENT].region == "eu-west-1"
-    assert rows["S3", "bucket", "requests", MOMENT].unit == "request"
+    of_s3 = rows["S3", "bucket", "Standard PUT/COPY/POST/LIST", MOMENT]
+    assert (of_s3.region, of_s3.unit) == ("eu-west-1", "request")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sku"),
+    [
+        ("GET", "/bucket/a/b", "Standard GET/SELECT"),
+        ("HEAD", "/bucket/a", "Standard GET/SELECT"),
+        ("HEAD", "/bucket", "Standard GET/SELECT"),
+        ("GET", "/bucket/", "Standard PUT/COPY/POST/LIST"),
+        ("GET", "/", "Standard PUT/COPY/POST/LIST"),
+        ("PUT", "/bucket/a", "Standard PUT/COPY/POST/LIST"),
+        ("POST", "/bucket", "Standard PUT/COPY/POST/LIST"),
+        ("DELETE", "/bucket/a", "Standard DELETE"),
+    ],
+)
+def test_an_s3_request_has_the_class_it_is_billed_as(store, writer, tailer, method, path, sku):
+    scope = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/us-east-1/s3/aws4_request"
+    writer.write(line(scope=scope, labels={}, method=method, path=path))
+    tailer.read()
+    assert [row.sku for row in usage.of_tenant(store, ACCOUNT)] == [sku]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +294,7 @@ def test_the_ledger_equals_what_clients_saw(cloud, store, signed):
         (ACCOUNT, "SageMaker AI", "iris", "data in"): 1500,
         (ACCOUNT, "SageMaker AI", "iris", "data out"): sizes,
         (ACCOUNT, "SageMaker AI", "", "requests"): 1,
-        (OTHER, "S3", "bucket", "requests"): 7,
+        (OTHER, "S3", "bucket", "Standard PUT/COPY/POST/LIST"): 7,
     }
 
 
