@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from labs.cloud_process import CloudError
-from labs.commands import cloud, course, faults, house
+from labs.commands import cloud, cost, course, faults, house
 
 app: Final = typer.Typer(
     help="Cloud & Scale Labs: multi-cloud machine learning that really runs, on this machine, without an account.\n\n"
@@ -30,6 +30,7 @@ _COMMANDS: Final[tuple[tuple[str, Callable[..., int], str], ...]] = (
     ("run", course.run, _WORK),
     ("progress", course.show_progress, _WORK),
     ("spend", cloud.spend, _WORK),
+    ("cost", cost.cost, _WORK),
     ("up", cloud.up, _CLOUD),
     ("down", cloud.down, _CLOUD),
     ("status", cloud.status, _CLOUD),
