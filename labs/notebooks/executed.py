@@ -53,7 +53,18 @@ def with_outputs(new: document.Notebook, ran: document.Notebook | None, root: Pa
     ran_code = ran["metadata"].get(document.LAB_KEY, {}).get("ran") or _fresh_code(ran)
     if ran_code:
         new["metadata"][document.LAB_KEY]["ran"] = ran_code
+    if measured := _measured(ran):
+        new["metadata"][document.LAB_KEY]["run"] = measured
     return new
+
+
+def _measured(ran: document.Notebook) -> dict[str, Any] | None:
+    """How long the run took and on which day, for the book: papermill's own record, or what was kept of it."""
+    fresh = ran["metadata"].get("papermill", {})
+    if not fresh.get("duration"):
+        kept: dict[str, Any] | None = ran["metadata"].get(document.LAB_KEY, {}).get("run")
+        return kept
+    return {"seconds": round(fresh["duration"], 1), "day": fresh["end_time"][:10]}
 
 
 def _fresh_code(ran: document.Notebook) -> str | None:

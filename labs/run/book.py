@@ -18,8 +18,17 @@ from typing import Final
 from labs.notebooks import generate
 from labs.notebooks.tree import LabFile
 
-# What the book is made of; its pages quote prices from the price book.
-_PARTS: Final = ("_config.yml", "_toc.yml", "book", "notebooks", "solutions", "labs/cost/prices.csv")
+# What the book is made of; its pages quote prices from the price book, versions from the lock, and the run's report.
+_PARTS: Final = (
+    "_config.yml",
+    "_toc.yml",
+    "book",
+    "notebooks",
+    "solutions",
+    "labs/cost/prices.csv",
+    "requirements.txt",
+    "_build/run/report.json",
+)
 # Green means: no warning at all, and no reference that leads nowhere.
 STRICT: Final = ("-W", "--keep-going", "-n")
 
