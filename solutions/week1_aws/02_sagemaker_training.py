@@ -135,8 +135,9 @@ seconds = (first["TrainingEndTime"] - first["TrainingStartTime"]).total_seconds(
 print(f"By hand {by_hand:.1f} s, as a job {seconds:.1f} s")
 
 # %% [markdown]
-# The seconds in between are the price of a fresh machine: fetch data and code, start, pack the model, upload it. On a
-# real account that is minutes, because there a machine has to be found and a container image pulled first.
+# A job also has to fetch data and code onto a fresh machine, start, pack the model and upload it. Locally that is about
+# a second, less than what other work on your computer can move both numbers by. On a real account it is minutes: there
+# a machine has to be found and a container image pulled first.
 #
 # What you have now that you did not have by hand is this record. It is kept after the machine is gone.
 
