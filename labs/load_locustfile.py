@@ -14,7 +14,7 @@ import csv
 import itertools
 import json
 import os
-import sys
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -165,5 +165,5 @@ def _end_with_parent() -> None:
     # The parent's death must not leave a load running that nobody can stop.
     while os.getppid() == SPEC["parent"]:
         gevent.sleep(_PARENT_POLL)
-    sys.stderr.write("The process that started this load is gone.\n")
+    shutil.rmtree(Path(SPEC["csv"]).parent, ignore_errors=True)
     os._exit(1)

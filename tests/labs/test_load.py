@@ -125,12 +125,13 @@ s = boto3.Session("123456789012", "x", region_name="us-east-1")
 c = s.client("sagemaker-runtime", endpoint_url={server!r})
 running = load.run(types.SimpleNamespace(session=s, region="us-east-1", client=lambda n: c), "e", ["1"],
                    seconds=300, background=True)
-print(running.pid, flush=True)
+print(running.pid, running._folder, flush=True)
 os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
-    pid = int(done.stdout)
+    pid, folder = int(done.stdout.split()[0]), Path(done.stdout.split()[1].decode())
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(
