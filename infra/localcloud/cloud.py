@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
+from localcloud.aws.functions.metering import FunctionUsage
 from localcloud.aws.sagemaker.facade import SageMaker
 from localcloud.clients import Clients
 from localcloud.faults import Faults
@@ -80,5 +81,5 @@ def build(home: Home) -> Cloud:
         clients=Clients(f"http://127.0.0.1:{state.ports['ministack']}"),
         access_log=Tailer(store, gateway),
     )
-    built.facades.append(SageMaker(built))
+    built.facades += [SageMaker(built), FunctionUsage(store, home)]
     return built

@@ -58,6 +58,11 @@ class Home:
         return self.root / "ministack"
 
     @property
+    def functions(self) -> Path:
+        """Lambda: unpacked code, environments at work, accepted events, and what was used."""
+        return self.root / "functions"
+
+    @property
     def logs(self) -> Path:
         """One log file per part of the cloud."""
         return self.root / "logs"
@@ -65,7 +70,8 @@ class Home:
     def create(self) -> Home:
         """Make all folders, readable by this user only."""
         for folder in (
-            self.root, self.gateway, self.jobs, self.replicas, self.ministack, self.logs,
+            self.root, self.gateway, self.jobs, self.replicas, self.ministack, self.functions,
+            self.logs,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self

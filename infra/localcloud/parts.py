@@ -30,7 +30,10 @@ _STAYS_HERE: Final = {
     "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "DO_NOT_TRACK": "1", "SAGEMAKER_TELEMETRY_OPT_OUT": "1",
 }  # fmt: skip
-_INHERITED: Final = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "SSL_CERT_FILE")
+_INHERITED: Final = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "SSL_CERT_FILE",
+    "LAB_LAMBDA_RUNTIME_CLIENT",
+)  # fmt: skip
 _INHERITED_PREFIXES: Final = ("PIP_", "UV_")
 """Where a job's `requirements=` come from is the user's choice."""
 

@@ -14,7 +14,8 @@ import asyncio
 import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -35,6 +36,8 @@ _DELIVERS_AT_ONCE: Final = {"sns": ("sqs",)}
 """Services whose requests change another service before they answer."""
 _DELIVERS_LATER: Final = ("sqs", "sns", "eventbridge", "lambda", "cloudwatch_logs", "cloudwatch", "dynamodb")
 """Changed behind the answer, by notifications, functions and alarms; saved within _SETTLE_SECONDS."""
+_INVOCATION: Final = re.compile(r".*/functions/[^/]+/(response-streaming-)?invocations/?")
+"""Changes nothing itself: localcloud.aws.functions keeps accepted events, usage, logs and metrics."""
 _SETTLE_SECONDS: Final = 0.5
 _SETTLED: Final = ("sqs", "iam", "logs", "sts")
 """Services whose requests set nothing off in another one."""
@@ -67,7 +70,7 @@ class Call:
 
     def changes_something(self, answer: Answer) -> bool:
         """Whether this answer acknowledges a change."""
-        if answer[0] >= 400:
+        if answer[0] >= 400 or (self.service == "lambda" and _INVOCATION.fullmatch(self.path)):
             return False
         action = self.action
         if action == "ReceiveMessage":  # the receipt must stay valid; an empty poll changes nothing
@@ -142,8 +145,11 @@ class Saver:
             self._settling = asyncio.ensure_future(self._settle())
 
 
-def install() -> None:
-    """Put the saver between MiniStack's handlers and their answers, and load what was saved."""
+def install(on_loaded: Callable[[], None] = lambda: None) -> Saver:
+    """Put the saver between MiniStack's handlers and their answers, and load what was saved.
+
+    `on_loaded` is called on the event loop when the saved state is there.
+    """
     snapshots = Snapshots()
     journals = Journals(snapshots)
     saver = Saver(snapshots, journals)
@@ -152,15 +158,18 @@ def install() -> None:
     ministack._handle_special_data_plane_request = _settling(ministack._handle_special_data_plane_request, saver)
     ministack.load_state = snapshots.load
     ministack.save_all = snapshots.write_all
-    ministack._load_persisted_state = functools.partial(_load, ministack._load_persisted_state, journals)
+    load = ministack._load_persisted_state
+    ministack._load_persisted_state = functools.partial(_load, load, journals, on_loaded)
+    return saver
 
 
-def _load(original: Callable[[], None], journals: Journals) -> None:
+def _load(original: Callable[[], None], journals: Journals, on_loaded: Callable[[], None]) -> None:
     objects.repair()
     objects.prepare()
     original()
     objects.restore_uploads()
     journals.replay()
+    on_loaded()
 
 
 def _saving(service: str, handler: Handler, saver: Saver) -> Handler:
@@ -186,11 +195,17 @@ def _settling(handle: Callable[..., Awaitable[Any]], saver: Saver) -> Callable[.
 
     async def handle_and_settle(method: str, *arguments: Any, **keywords: Any) -> Any:
         answer = await handle(method, *arguments, **keywords)
-        if answer is not None and method not in _SAFE_METHODS:
+        if answer is not None and method not in _SAFE_METHODS and not _is_api_call(arguments):
             saver.settle_later(ministack._build_persistence_save_dict())
         return answer
 
     return handle_and_settle
+
+
+def _is_api_call(arguments: Sequence[Any]) -> bool:
+    """A request to a REST or HTTP API: what it changes, it changes by calling services."""
+    path, headers = arguments[:2]
+    return ministack._parse_execute_api_url(headers.get("host", ""), path) is not None
 
 
 def _keys(service: str) -> set[str]:

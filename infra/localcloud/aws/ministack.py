@@ -65,18 +65,21 @@ def main() -> None:
     home = Home(Path(os.environ[HOME_VARIABLE]))
     ports = parse_ports(os.environ[PORTS_VARIABLE])
     os.environ.update(settings(home, ports["aws"]))
-    asyncio.run(_serve(ports["ministack"]))
+    asyncio.run(_serve(ports["ministack"], home, f"http://{_LOOPBACK}:{ports['aws']}"))
 
 
-async def _serve(port: int) -> None:
+async def _serve(port: int, home: Home, gateway: str) -> None:
     # MiniStack reads its settings when it is imported.
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app
 
     from localcloud.aws import durability
+    from localcloud.aws.functions.install import Functions
 
-    durability.install()
+    functions = Functions(home, gateway)
+    saver = durability.install(functions.start)
+    functions.install(saver.settle_later)
     config = Config()
     config.bind = [f"{_LOOPBACK}:{port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
