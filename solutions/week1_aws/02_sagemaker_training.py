@@ -6,7 +6,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=["exclusive"]
 # # Train on rented machines: what does a training job add to a script?
 #
 # A script that trains a model needs nothing from a cloud. So what do you get for handing it over? You run the same
