@@ -19,8 +19,12 @@ class Injected:
 
     def clear(self) -> None:
         """End the faults now."""
-        while self._api and self.ids:
-            self._api.clear_fault(self.ids.pop())
+        if not self._api:
+            return
+        in_force = {each["id"] for each in self._api.faults()}  # a kill is over once it is done
+        while self.ids:
+            if (fault_id := self.ids.pop()) in in_force:
+                self._api.clear_fault(fault_id)
 
     def __enter__(self) -> Injected:
         return self

@@ -361,7 +361,7 @@ def _why_time_ended(job: dict[str, Any]) -> str:
 
 
 def _is_bad(status: JobStatus) -> bool:
-    return status.state == "ended" and (status.reason not in ("exit", "stopped") or status.exit_code != 0)
+    return status.state == "ended" and (status.reason != "exit" or status.exit_code != 0)
 
 
 def _clear_away(setting: Setting, key: Key) -> None:

@@ -9,8 +9,8 @@ import math
 import time
 from typing import Any, Final
 
-SPOT_SHARE: Final = 0.3
-"""Billable share of the time on spot capacity: the 70% saving that AWS's own examples show."""
+from labs.cost.pricebook import default_book
+
 REASON_LENGTH: Final = 1024
 _BEGIN_LENGTH: Final = 320
 _END_LENGTH: Final = REASON_LENGTH - _BEGIN_LENGTH - len(" … ")
@@ -71,8 +71,14 @@ def set_times(body: dict[str, Any]) -> None:
     total = sum(seconds(each["started"], each["ended"]) for each in body["_attempts"] if each.get("ended"))
     if not total:
         return
-    share = SPOT_SHARE if body.get("EnableManagedSpotTraining") else 1.0
+    share = _spot_share() if body.get("EnableManagedSpotTraining") else 1.0
     body.update(TrainingTimeInSeconds=total, BillableTimeInSeconds=max(1, math.ceil(total * share)))
+
+
+def _spot_share() -> float:
+    """Billable share of the time on spot capacity, so that it agrees with what the seconds are billed at."""
+    discount = default_book().find("aws", "SageMaker AI", "Managed spot discount", "us-east-1")
+    return 1.0 - discount.usd if discount else 1.0
 
 
 def clipped(reason: str) -> str:
