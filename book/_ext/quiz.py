@@ -1,152 +1,136 @@
-"""The `quiz` directive: the questions of a bank in a page, every option with its reason, folded until somebody looks.
+"""The `quiz` directive: questions of a bank in the page, answerable in the browser, readable without a script.
 
-    ```{quiz} start
+    ```{quiz} week1_aws
     ```
 
-reads `book/quizzes/start.yml`; a second word names one lab of the bank, such as `week1_aws/02_sagemaker_training`.
-It needs no script: each option is a `<details>`; its summary is the option, its body says right or wrong, and why.
+shows the bank `book/quizzes/week1_aws.yml`, with a heading for each lab and lecture. A second word names one of them,
+such as `week1_aws/02_sagemaker_training` or `week1_aws/aws_for_ml`, and `:tag: cost` chooses items by their tag.
+
+Every bank is checked at every build; a problem is an error with the bank's name and line, and the build exits with 1.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from html import escape
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-import yaml
 from docutils import nodes
+from docutils.parsers.rst import directives
+from prices import PRICE_BOOKS, Price, PriceError
+from quiz_bank import BANKS, Bank, Choice, Numeric, Ordering, Section, price, read_all
+from quiz_html import block
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-BANKS: Final = Path("book/quizzes")
-KINDS: Final = ("single", "multiple", "numeric", "ordering")
-_ASK: Final = {
-    "single": "One answer is right.",
-    "multiple": "Find all that are right.",
-    "numeric": "Work it out, then open.",
-    "ordering": "Put them in order, then open.",
-}
-_LETTERS: Final = "ABCDEFGH"
+_log: Final = logging.getLogger(__name__)
 
 
 class QuizError(ValueError):
-    """A bank or one of its items is malformed; the message says which and what it needs."""
+    """A page asks for questions that no bank has; the message says which."""
 
 
-def sections(bank: dict[str, Any]) -> list[dict[str, Any]]:
-    """The labs of a bank, each with `lab`, `title` and `items`."""
-    found: list[dict[str, Any]] = bank.get("sections", [bank])
-    return found
+@cache
+def _banks(root: Path) -> dict[str, Bank]:
+    return read_all(root)
 
 
-def check(item: dict[str, Any]) -> None:
-    """Raise QuizError for an item that cannot be asked."""
-    name = item.get("id", "an item without id")
-    if item.get("kind") not in KINDS or not item.get("question"):
-        raise QuizError(f"{name}: needs a question and a kind, one of {', '.join(KINDS)}")
-    if item["kind"] == "numeric":
-        _check_numeric(name, item)
-    elif item["kind"] == "ordering":
-        if len(item.get("options", ())) < 3 or not item.get("reason"):
-            raise QuizError(f"{name}: an ordering needs three or more options in the right order, and a reason")
-    else:
-        _check_options(name, item)
-
-
-def _check_numeric(name: str, item: dict[str, Any]) -> None:
-    if not {"answer", "tolerance", "reason"} <= set(item):
-        raise QuizError(f"{name}: a numeric question needs answer, tolerance and reason")
-    for wrong in item.get("wrong", ()):
-        if not {"value", "tolerance", "reason"} <= set(wrong):
-            raise QuizError(f"{name}: a typical wrong value needs value, tolerance and reason")
-
-
-def _check_options(name: str, item: dict[str, Any]) -> None:
-    options = item.get("options", [])
-    if any(not option.get("text") or not option.get("reason") for option in options):
-        raise QuizError(f"{name}: every option needs a text and a reason")
-    right = sum(bool(option.get("right")) for option in options)
-    if len(options) < 3 or right < 1 or right == len(options) or (item["kind"] == "single" and right != 1):
-        raise QuizError(
-            f"{name}: {right} of {len(options)} options are right, which does not fit a {item['kind']} choice"
-        )
-
-
-def shuffled(item: dict[str, Any]) -> list[str]:
-    """The options of an ordering, mixed the same way at every build and never in the right order."""
-    options: list[str] = item["options"]
-    mixed = sorted(options, key=lambda text: hashlib.sha256(f"{item['id']}{text}".encode()).hexdigest())
-    return mixed if mixed != options else mixed[::-1]
-
-
-def html(number: int, item: dict[str, Any]) -> str:
-    """One question as HTML."""
-    body = {"numeric": _numeric, "ordering": _ordering}.get(item["kind"], _options)(item)
-    question = f"<p><strong>{number}. {_text(item['question'])}</strong> <em>{_ASK[item['kind']]}</em></p>"
-    start = f'<section class="quiz-item" style="margin-top: 2.5rem" id="{escape(item["id"])}">'
-    return f"{start}{question}{''.join(body)}</section>"
-
-
-def _options(item: dict[str, Any]) -> Iterator[str]:
-    for letter, option in zip(_LETTERS, item["options"], strict=False):
-        verdict = "✔ Right." if option.get("right") else "✘ Wrong."
-        yield _details(f"{letter}. {_text(option['text'])}", f"<strong>{verdict}</strong> {_text(option['reason'])}")
-
-
-def _numeric(item: dict[str, Any]) -> Iterator[str]:
-    yield _details("Answer", f"<strong>{item['answer']:g}</strong>. {_text(item['reason'])}")
-    if item.get("wrong"):
-        lines = "".join(
-            f"<li><strong>{each['value']:g}</strong>: {_text(each['reason'])}</li>" for each in item["wrong"]
-        )
-        yield _details("I got another number", f"<ul>{lines}</ul>")
-
-
-def _ordering(item: dict[str, Any]) -> Iterator[str]:
-    yield "<ul>" + "".join(f"<li>{_text(text)}</li>" for text in shuffled(item)) + "</ul>"
-    steps = "".join(f"<li>{_text(text)}</li>" for text in item["options"])
-    yield _details("Answer", f"<ol>{steps}</ol><p>{_text(item['reason'])}</p>")
-
-
-def _details(summary: str, body: str) -> str:
-    return f"<details><summary>{summary}</summary><div>{body}</div></details>"
-
-
-def _text(value: Any) -> str:
-    return escape(str(value))
+def check_banks(app: Sphinx) -> None:
+    """Read all banks anew and report what is wrong with them."""
+    _banks.cache_clear()
+    for bank in _banks(Path(app.srcdir)).values():
+        for problem in bank.problems:
+            _log.error(problem.text, location=f"{problem.path}:{problem.line}")
+            app.statuscode = 1  # a logged error alone fails only builds with -W
 
 
 class Quiz(SphinxDirective):
-    """Shows a bank, or one lab of it."""
+    """Shows a bank, or the part of it that belongs to one page or has one tag."""
 
     required_arguments = 1
     optional_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"tag": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
-        """The questions; a malformed bank is an error that names it."""
-        path = Path(self.env.srcdir) / BANKS / f"{self.arguments[0]}.yml"
-        self.env.note_dependency(str(path))
+        """The questions; asking for what is not there is an error with the page's name and line."""
+        for file in (BANKS / f"{self.arguments[0]}.yml", *PRICE_BOOKS):
+            self.env.note_dependency(str(Path(self.env.srcdir) / file))
         try:
-            bank = yaml.safe_load(path.read_text("utf-8"))
-            return [node for part in self._wanted(bank) for node in self._part(part)]
-        except (OSError, yaml.YAMLError, QuizError, KeyError) as error:
-            raise self.error(f"quiz {path.name}: {error}") from error
+            return list(self._shown())
+        except QuizError as problem:
+            source, line = self.get_source_info()
+            _log.error(str(problem), location=f"{source}:{line}")
+            self.env.note_reread()  # or the next build, with the page unchanged, would not complain
+            self.env.app.statuscode = 1
+            return []
 
-    def _wanted(self, bank: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [part for part in sections(bank) if len(self.arguments) < 2 or part["lab"] == self.arguments[1]]
-        if not found:
-            raise QuizError(f"no lab {self.arguments[1]!r}")
+    def _shown(self) -> Iterator[nodes.Node]:
+        sections = self._wanted()
+        for section in sections:
+            items = [item for item in section.items if self.options.get("tag") in (None, *item.tags)]
+            if len(self.arguments) > 1 or "tag" in self.options:
+                yield from self._block(items)
+            else:
+                yield self._headed(section)
+
+    def _wanted(self) -> list[Section]:
+        name, *page = self.arguments
+        bank = _banks(Path(self.env.srcdir)).get(name)
+        if bank is None:
+            raise QuizError(f"there is no quiz bank {BANKS / name}.yml")
+        sections = [section for section in bank.sections if not page or section.name == page[0]]
+        tag = self.options.get("tag")
+        if not any(tag in (None, *item.tags) for section in sections for item in section.items):
+            raise QuizError(
+                f"the bank {bank.path.name} has no item for {' '.join(page) or 'this page'} {tag or ''}".rstrip()
+            )
+        return sections
+
+    def _headed(self, section: Section) -> nodes.section:
+        """A section of the page with a heading and a link to the lab or lecture."""
+        shown = nodes.section("", nodes.title("", section.title), names=[nodes.fully_normalize_name(section.title)])
+        self.state.document.note_implicit_target(shown, shown)
+        if section.page in self.env.found_docs:
+            words = nodes.inline("", "", classes=["doc"])
+            link = addnodes.pending_xref(
+                "", words, refdomain="std", reftype="doc", reftarget=f"/{section.page}", refexplicit=False
+            )
+            link["refdoc"] = self.env.docname
+            shown += nodes.paragraph("", "", nodes.Text("On "), link, nodes.Text("."))
+        else:
+            self.env.note_reread()  # the page may be there in the next build
+        shown.extend(self._block(list(section.items)))
+        return shown
+
+    def _block(self, items: list[Choice | Numeric | Ordering]) -> Iterator[nodes.raw]:
+        if items:
+            rows = {row for item in items for row in item.prices.values()}
+            yield nodes.raw("", block(items, self._prices(rows)), format="html")
+
+    def _prices(self, rows: set[str]) -> dict[str, Price]:
+        """What can be found; the rest has been reported with the bank."""
+        found = {}
+        for row in rows:
+            try:
+                found[row] = price(Path(self.env.srcdir), row)
+            except PriceError:
+                continue
         return found
 
-    def _part(self, part: dict[str, Any]) -> Iterator[nodes.Node]:
-        for number, item in enumerate(part["items"], start=1):
-            check(item)
-            yield nodes.raw("", html(number, item), format="html")
+
+def add_script(app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """Load the quiz's style and script on pages that ask something, and on no others."""
+    if 'class="quiz"' in (context.get("body") or ""):
+        app.add_css_file("quiz.css")
+        app.add_js_file("quiz.js", loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directive and the checks."""
     app.add_directive("quiz", Quiz)
-    return {"version": "1", "parallel_read_safe": True}
+    app.connect("builder-inited", check_banks)
+    app.connect("html-page-context", add_script)
+    return {"version": "2", "parallel_read_safe": True}
