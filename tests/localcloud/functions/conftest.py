@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
+import os
+import signal
+import subprocess
 import sys
+import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from localcloud.aws.functions import packages, runtimes
+from localcloud.home import Home
+from localcloud.parts import HOME_VARIABLE, PORTS_VARIABLE
+from localcloud.ports import free_port
 
 RUNTIME = f"python3.{sys.version_info.minor}"
 ROLE = "arn:aws:iam::{account}:role/function"
@@ -56,7 +66,9 @@ class Functions:
     account: str
     counter: list[str] = field(default_factory=list)
 
-    def create(self, source: str = ECHO, *, handler: str = "app.handler", code: bytes | None = None, **options: Any) -> str:
+    def create(
+        self, source: str = ECHO, *, handler: str = "app.handler", code: bytes | None = None, **options: Any
+    ) -> str:
         """A new function from the text of app.py, active; returns its name."""
         name = options.pop("name", None) or f"function-{len(self.counter)}"
         self.counter.append(name)
@@ -85,7 +97,95 @@ class Functions:
         )
 
 
+class MiniStack:
+    """Our launcher in a process of its own, without the rest of the cloud."""
+
+    def __init__(
+        self, root: Path, make_client: Callable[..., Any], wait_until: Callable[..., Any], client: str
+    ) -> None:
+        self.home = Home(root).create()
+        self.port, self.gateway_port = free_port(), free_port()
+        self.log = root / "ministack.log"
+        self._make_client, self._wait_until, self._client = make_client, wait_until, client
+        self._process: subprocess.Popen[bytes] | None = None
+        self._accounts = itertools.count(100_000_000_001)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        marks = {
+            HOME_VARIABLE: str(self.home.root),
+            PORTS_VARIABLE: f"aws={self.gateway_port},ministack={self.port}",
+            runtimes.CLIENT_VARIABLE: self._client,
+            "PATH": os.environ["PATH"],
+        }
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-P", "-m", "localcloud.aws.ministack"]
+            self._process = subprocess.Popen(command, env=marks, cwd=self.home.root, stdout=log, stderr=log)
+        self._wait_until(self._answers, what="MiniStack")
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(20)
+
+    def client(self, service: str, account: str, retries: int = 0) -> Any:
+        return self._make_client(service, f"http://127.0.0.1:{self.port}", account, "local", "us-east-1", retries)
+
+    def functions(self, retries: int = 0) -> Functions:
+        """Functions of a fresh account."""
+        account = str(next(self._accounts))
+        return Functions(self.client("lambda", account, retries), account)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_ministack/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+CLIENTS = [
+    pytest.param(
+        packages.OFFICIAL_CLIENT,
+        marks=pytest.mark.skipif(
+            not packages.has_official_client(), reason="awslambdaric has no wheel for this platform"
+        ),
+    ),
+    "python",
+]
+
+
+@pytest.fixture(scope="session", params=CLIENTS)
+def both_runtimes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_client: Any, wait_until: Any
+) -> Iterator[MiniStack]:
+    """MiniStack with our Lambda, once with each Runtime API client."""
+    running = MiniStack(tmp_path_factory.mktemp("functions"), make_client, wait_until, request.param)
+    running.start()
+    yield running
+    running.stop(signal.SIGTERM)
+
+
 @pytest.fixture
-def functions(aws: Callable[..., Any], tenant: Any) -> Functions:
-    """Functions of a fresh tenant of the session's cloud."""
+def functions(both_runtimes: MiniStack) -> Functions:
+    """Functions of a fresh account; each test runs once with each Runtime API client."""
+    return both_runtimes.functions()
+
+
+@pytest.fixture
+def tenant_functions(aws: Callable[..., Any], tenant: Any) -> Functions:
+    """Functions of a fresh tenant of the session's whole cloud, through the gateway."""
     return Functions(aws("lambda"), tenant.account)
+
+
+@pytest.fixture
+def own_ministack(tmp_path: Path, make_client: Any, wait_until: Any) -> Iterator[MiniStack]:
+    """A MiniStack that a test may kill."""
+    running = MiniStack(tmp_path / "home", make_client, wait_until, "")
+    running.start()
+    yield running
+    running.stop()

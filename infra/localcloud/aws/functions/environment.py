@@ -124,7 +124,9 @@ class Environment:
         peak = max(sampled, memory.peak_bytes(self.pid))
         if happening and happening.kind in ("response", "error") and peak > self._limit:
             happening = Happening("out of memory", happening.moment)  # between two looks of the watch
-        milliseconds = ((happening.moment if happening else began + seconds) - (self._api.handed_out or began)) * 1000
+        milliseconds = seconds * 1000
+        if happening is not None:
+            milliseconds = (happening.moment - (self._api.handed_out or began)) * 1000
         answered = happening is not None and happening.kind == "response"
         failure = None if answered else self._failure(happening, invocation.request_id, seconds)
         if happening is None or happening.kind in ("exited", "out of memory"):
