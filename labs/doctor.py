@@ -9,8 +9,8 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import module_from_spec
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Final
 
@@ -96,7 +96,10 @@ def _installed_lock() -> Iterable[Finding]:
     if not path.exists() or not (Path(sys.prefix) / _MARK).exists():
         return
     loader = SourceFileLoader("lab_door", str(path))
-    door = module_from_spec(ModuleSpec("lab_door", loader))
+    spec = spec_from_loader("lab_door", loader)  # unlike a bare ModuleSpec it knows the file
+    if spec is None:
+        return
+    door = module_from_spec(spec)
     loader.exec_module(door)
     yield Finding(bool(door.is_complete()), "what is installed is what requirements.txt says", "run: ./lab setup")
 

@@ -42,7 +42,9 @@ def test(context: typer.Context) -> int:
     Example:  lab test tests/labs -k spend -x
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-m", "pytest", *context.args]
+    # Two files at a time, each file with clouds of its own; a part of the tests is quicker without workers.
+    workers = [] if context.args else ["-n", "2", "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", *workers, *context.args]
     return subprocess.run(command, cwd=home.repository(), env=env, check=False).returncode
 
 

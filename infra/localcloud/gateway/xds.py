@@ -25,6 +25,7 @@ Json = dict[str, Any]
 ACKNOWLEDGE_SECONDS: Final = 15.0
 """Long enough for a restart of Envoy on a busy machine."""
 _POLL_SECONDS: Final = 0.004
+_REASON_SECONDS: Final = 2.0
 _CONFIG: Final = "type.googleapis.com/envoy.config."
 _ROUTES: Final = f"{_CONFIG}route.v3.RouteConfiguration"
 _CLUSTERS: Final = f"{_CONFIG}cluster.v3.Cluster"
@@ -166,6 +167,9 @@ class Delivery:
         return int(version), refused
 
     def _reason(self, mark: int) -> str:
+        """What Envoy logged since; it counts a rejection a moment before it logs why."""
+        with contextlib.suppress(GatewayError):
+            wait_until(lambda: self._log.stat().st_size > mark, _REASON_SECONDS, "")
         with self._log.open("rb") as log:
             log.seek(mark)
             lines = log.read().decode(errors="replace").splitlines()
