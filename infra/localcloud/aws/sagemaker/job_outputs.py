@@ -78,7 +78,7 @@ def failure_reason(folder: InstanceFolder, host: str, status: JobStatus) -> str:
     if status.reason == "shim-killed":
         return f"InternalServerError: {host} was lost: {status.message} Create the training job again."
     if status.reason == "stopped":  # nobody asked SageMaker: the whole cloud was taken down
-        return f"InternalServerError: {host} was stopped with the local cloud (lab down). Create the training job again."
+        return f"InternalServerError: {host} was stopped with the cloud (lab down). Create the training job again."
     if status.reason in ("cannot-start", "log-size"):
         return f"ClientError: {host}: {folder.vendor(status.message)}"
     return _algorithm_error(folder, status)
