@@ -98,11 +98,9 @@ def _bank(path: Path) -> Iterator[Item]:
 
 
 def count(topic: Topic, bank: Collection[Item]) -> int:
-    """Items on the topic's objectives; for a topic without any, those on its lab, or else on its lectures."""
-    if topic.objectives:
-        return sum(item.objective in topic.objectives for item in bank)
-    if topic.lab:
-        return sum(item.lab == topic.lab for item in bank)
+    """Items on the topic's lab and objectives; for a topic that names neither, those on its lectures."""
+    if topic.lab or topic.objectives:
+        return sum((item.lab != "" and item.lab == topic.lab) or item.objective in topic.objectives for item in bank)
     return sum(item.lecture in topic.lectures for item in bank)
 
 
