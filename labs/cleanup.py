@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _GONE: Final = frozenset({
     "ValidationException", "ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "404",
-    "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NotFoundException",
 })  # fmt: skip
 """Error codes that can mean: it is not there."""
 _GONE_WORDS: Final = ("could not find", "does not exist", "not found", "cannot be found", "nonexistent")
@@ -244,6 +244,20 @@ def _delete_alarm(lab: Lab, name: str) -> None:
     lab.client("cloudwatch").delete_alarms(AlarmNames=[name])
 
 
+def _delete_secret(lab: Lab, name: str) -> None:
+    # At once: a secret in its recovery window keeps its name, and a lab must be able to run again.
+    lab.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def _budgets(lab: Lab) -> list[str]:
+    pages = lab.client("budgets").get_paginator("describe_budgets").paginate(AccountId=lab.account)
+    return [each["BudgetName"] for page in pages for each in page.get("Budgets", [])]
+
+
+def _delete_budget(lab: Lab, name: str) -> None:
+    lab.client("budgets").delete_budget(AccountId=lab.account, BudgetName=name)
+
+
 def _buckets(lab: Lab) -> list[str]:
     return [each["Name"] for each in lab.client("s3").list_buckets().get("Buckets", [])]
 
@@ -263,6 +277,8 @@ _LISTS: Final[Mapping[tuple[str, str], Callable[[Lab], list[str]]]] = {
     ("sqs", "queue"): _names("sqs", "list_queues", "QueueUrls", None),
     ("logs", "log-group"): _names("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ("s3", "bucket"): _buckets,
+    ("secretsmanager", "secret"): _names("secretsmanager", "list_secrets", "SecretList", "ARN"),
+    ("budgets", "budget"): _budgets,
     ("iam", "role"): _roles,
 }
 _DELETIONS: Final[Mapping[tuple[str, str], Callable[[Lab, str], object]]] = {
@@ -276,5 +292,7 @@ _DELETIONS: Final[Mapping[tuple[str, str], Callable[[Lab, str], object]]] = {
     ("sqs", "queue"): _call("sqs", "delete_queue", "QueueUrl"),
     ("logs", "log-group"): _call("logs", "delete_log_group", "logGroupName"),
     ("s3", "bucket"): _delete_bucket,
+    ("secretsmanager", "secret"): _delete_secret,
+    ("budgets", "budget"): _delete_budget,
     ("iam", "role"): _delete_role,
 }
