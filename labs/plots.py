@@ -154,6 +154,47 @@ def curves(
     return _finish(figure, alt)
 
 
+def cost_curves(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    *,
+    alt: str,
+    marks: Mapping[str, float] | None = None,
+    title: str = "List price a month",
+    x_label: str = "requests a day",
+    y_label: str = "USD a month",
+) -> Figure:
+    """Cost by traffic on logarithmic axes, one curve per way of serving; `marks` label amounts of traffic."""
+    with style():
+        figure, axes = _axes(title, f"{x_label} (logarithmic)", f"{y_label} (logarithmic)")
+        for number, (name, values) in enumerate(series.items()):
+            line = ("-", "--", "-.", ":")[number % 4]
+            axes.plot(list(x), list(values), label=name, color=_colour(number), linestyle=line)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axis.set_minor_formatter(NullFormatter())
+        _mark(axes, marks or {})
+        _legend(axes)
+    return _finish(figure, alt)
+
+
+def factors(values: Mapping[str, float], *, alt: str, title: str = "", x_label: str = "times as much") -> Figure:
+    """By which factor each change moves a number, as bars to both sides of 1 on a logarithmic axis."""
+    names = sorted(values, key=lambda name: values[name])
+    with style():
+        figure, axes = _axes(title, x_label, "")
+        bars = axes.barh(names, [values[name] - 1 for name in names], left=1, height=0.55, color=COLOURS[0])
+        axes.bar_label(bars, labels=[f" {values[name]:.2f} " for name in names], padding=2)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.axvline(1, color=_INK, linewidth=1)
+        axes.margins(x=0.15)
+        axes.grid(visible=False, axis="y")
+    return _finish(figure, alt)
+
+
 def alt_of(figure: Figure) -> str:
     """The text that was given with a figure."""
     return str(figure.get_label())
