@@ -131,7 +131,12 @@ class Estimate:
     def __str__(self) -> str:
         return "\n".join([self.name, show.text_table(_COLUMNS, self._cells()), self._footer()])
 
-    def _repr_html_(self) -> str:
+    def __repr__(self) -> str:
+        return str(self) if self.usd.size == 1 else f"Estimate of {self.name} for {self.usd.size} amounts of traffic"
+
+    def _repr_html_(self) -> str | None:
+        if self.usd.size != 1:
+            return None
         return show.table(_COLUMNS, self._cells(), self.name) + f"<p>{self._footer()}</p>"
 
     def _cells(self) -> list[list[str]]:

@@ -64,7 +64,8 @@ def test_every_line_names_its_price_and_source(estimator: Estimator) -> None:
         assert row["source"].startswith("https://")
         assert row["source_date"] >= "2020"
     assert f"${made.total_usd:,.2f}" in str(made)
-    assert "Price of" in made._repr_html_()
+    assert "Price of" in (made._repr_html_() or "")
+    assert repr(made) == str(made)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +176,10 @@ def test_a_missing_price_is_named_and_never_zero(call: Callable[[], estimate.Est
 
 
 def test_several_amounts_of_traffic_have_no_single_total() -> None:
+    several = estimate.api_gateway([1, 2])
+    assert (repr(several), several._repr_html_()) == ("Estimate of HTTP API for 2 amounts of traffic", None)
     with pytest.raises(ValueError, match="several amounts of traffic"):
-        _ = estimate.endpoint([1, 2]).total_usd or str(estimate.api_gateway([1, 2]))
+        _ = several.total_usd
     with pytest.raises(ValueError, match="several amounts of traffic"):
         str(estimate.api_gateway([1, 2]))
 
