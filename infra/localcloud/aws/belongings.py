@@ -126,6 +126,20 @@ def _delete_user(iam: Client, name: str) -> None:
     iam.delete_user(UserName=name)
 
 
+def _delete_layer(functions: Client, name: str) -> None:
+    for page in functions.get_paginator("list_layer_versions").paginate(LayerName=name):
+        for version in page["LayerVersions"]:
+            functions.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
+
+
+def _delete_usage_plan(gateway: Client, plan: str) -> None:
+    stages = gateway.get_usage_plan(usagePlanId=plan).get("apiStages", [])
+    gone = [{"op": "remove", "path": "/apiStages", "value": f"{each['apiId']}:{each['stage']}"} for each in stages]
+    if gone:
+        gateway.update_usage_plan(usagePlanId=plan, patchOperations=gone)
+    gateway.delete_usage_plan(usagePlanId=plan)
+
+
 def _delete_rule(events: Client, name: str) -> None:
     targets = [each["Id"] for each in events.list_targets_by_rule(Rule=name)["Targets"]]
     if targets:
@@ -150,6 +164,16 @@ KINDS: Final = (
          lambda dynamodb, name: dynamodb.delete_table(TableName=name), billable=True),
     Kind("lambda", "lambda", "function", _pages("list_functions", "Functions", "FunctionName"),
          lambda functions, name: functions.delete_function(FunctionName=name)),
+    Kind("lambda", "lambda", "event source", _pages("list_event_source_mappings", "EventSourceMappings", "UUID"),
+         lambda functions, uuid: functions.delete_event_source_mapping(UUID=uuid)),
+    Kind("lambda", "lambda", "layer", _pages("list_layers", "Layers", "LayerName"), _delete_layer),
+    Kind("apigateway", "apigateway_v1", "REST API", _pages("get_rest_apis", "items", "id"),
+         lambda gateway, api: gateway.delete_rest_api(restApiId=api)),
+    Kind("apigateway", "apigateway_v1", "usage plan", _pages("get_usage_plans", "items", "id"), _delete_usage_plan),
+    Kind("apigateway", "apigateway_v1", "API key", _pages("get_api_keys", "items", "id"),
+         lambda gateway, key: gateway.delete_api_key(apiKey=key)),
+    Kind("apigatewayv2", "apigateway", "HTTP API", _pages("get_apis", "Items", "ApiId"),
+         lambda gateway, api: gateway.delete_api(ApiId=api)),
     Kind("events", "eventbridge", "rule", lambda events: [each["Name"] for each in events.list_rules()["Rules"]],
          _delete_rule),
     Kind("secretsmanager", "secretsmanager", "secret", _pages("list_secrets", "SecretList", "ARN"),

@@ -132,6 +132,10 @@ class MiniStack:
         self._process.send_signal(number)
         self._process.wait(20)
 
+    def kill_and_start(self) -> None:
+        self.stop()
+        self.start()
+
     def client(self, service: str, account: str, retries: int = 0) -> Any:
         return self._make_client(service, f"http://127.0.0.1:{self.port}", account, "local", "us-east-1", retries)
 
@@ -180,6 +184,12 @@ def functions(both_runtimes: MiniStack) -> Functions:
 def tenant_functions(aws: Callable[..., Any], tenant: Any) -> Functions:
     """Functions of a fresh tenant of the session's whole cloud, through the gateway."""
     return Functions(aws("lambda"), tenant.account)
+
+
+@pytest.fixture
+def functions_of() -> type[Functions]:
+    """`functions_of(client, account)`: functions of any cloud."""
+    return Functions
 
 
 @pytest.fixture

@@ -79,10 +79,8 @@ def test_a_timeout(functions: Any) -> None:
 
 @pytest.mark.parametrize("hoard", ["x = bytearray(400 << 20)", "x = [bytearray(4 << 20) for _ in range(100)]"])
 def test_out_of_memory(functions: Any, hoard: str) -> None:
-    source = (
-        HANDLER
-        + f"if event.get('much'):\n        {hoard}\n        for i in range(0, len(x), 4096):\n            x[i] = x[i]\n    return 1\n"
-    )
+    touch = "for i in range(0, len(x), 4096):\n            x[i] = x[i]"
+    source = f"{HANDLER}if event.get('much'):\n        {hoard}\n        {touch}\n    return 1\n"
     name = functions.create(source, MemorySize=128, Timeout=30)
     assert functions.invoke(name).payload == 1
     answer = functions.invoke(name, {"much": True})

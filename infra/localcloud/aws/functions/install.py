@@ -36,6 +36,8 @@ from localcloud.runtime import process
 from localcloud.tenants import SECRET
 
 _LOG: Final = logging.getLogger(__name__)
+_PENDING_SECONDS: Final = 0.1
+"""How long a new or changed function is not yet Active: nothing has to be prepared."""
 SaveSoon = Callable[[Iterable[str]], None]
 
 
@@ -67,6 +69,7 @@ class Functions:
         `save_soon` saves services that changed behind an answer; it is called on the event loop.
         """
         self._save_soon = save_soon
+        lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = _PENDING_SECONDS
         lambda_svc._execute_function = self.executor.execute
         lambda_svc._emit_lambda_metrics = lambda *_, **__: None  # the executor does it, for every way to invoke
         lambda_svc.invoke_async_with_retry = self.asynchronous.accept
