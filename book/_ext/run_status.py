@@ -125,7 +125,7 @@ class RunStatus(SphinxDirective):
         fresh = report(root)
         labs = sorted(name for name in self.env.found_docs if name.startswith(LABS))
         yield from _summary(fresh, labs)
-        yield from ("", "| Lab | Last run | Time | Cost at list price | On |", "| --- | --- | --- | --- | --- |")
+        yield from ("", "| Lab | Last run | Time | List price | On |", "| --- | --- | --- | --- | --- |")
         yield from (_row(name, result(root, name)) for name in labs)
         lock = (root / LOCK).read_text(encoding="utf-8")
         python = f"Python {platform.python_version()} on {platform.system()} ({platform.machine()})"
@@ -149,8 +149,7 @@ def _summary(fresh: dict[str, Result], labs: Sequence[str]) -> Iterator[str]:
 
 def _row(name: str, found: Result) -> str:
     state = found.status if found.fresh or found is UNKNOWN else f"{found.status} (kept with the notebook)"
-    title = name.removeprefix(LABS)
-    cells = (f"{{doc}}`{title} </{name}>`", state, duration(found.seconds), cost(found.cost_usd), str(found.day or "-"))
+    cells = (f"{{doc}}`/{name}`", state, duration(found.seconds), cost(found.cost_usd), str(found.day or "-"))
     return f"| {' | '.join(cells)} |"
 
 

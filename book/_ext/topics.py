@@ -132,17 +132,18 @@ def _summary(parts: list[tuple[str, list[Topic]]], found: Collection[str]) -> st
 
 def _table(topics: list[Topic], found: Collection[str], bank: Collection[Item]) -> str:
     rows = [_row(topic, found, bank) for topic in topics]
-    return "\n".join(("| Topic | State | Lecture | Lab | Quiz items |", "| --- | --- | --- | --- | ---: |", *rows))
+    return "\n".join(("| Topic | State | Lecture | Lab | Quiz |", "| --- | --- | --- | --- | ---: |", *rows))
 
 
 def _row(topic: Topic, found: Collection[str], bank: Collection[Item]) -> str:
-    lectures = ", ".join(_link(name, name.removeprefix("book/"), found) for name in topic.lectures) or "-"
-    lab = _link(LABS + topic.lab, topic.lab, found) if topic.lab else "-"
+    lectures = ", ".join(_link(name, found) for name in topic.lectures) or "-"
+    lab = _link(LABS + topic.lab, found) if topic.lab else "-"
     return f"| {topic.name} | {topic.state(found)} | {lectures} | {lab} | {count(topic, bank)} |"
 
 
-def _link(document: str, words: str, found: Collection[str]) -> str:
-    return f"{{doc}}`{words} </{document}>`" if document in found else f"planned: {words}"
+def _link(document: str, found: Collection[str]) -> str:
+    words = document.rpartition("/")[2].replace("_", " ")
+    return f"{{doc}}`{words} </{document}>`" if document in found else f"{words} (planned)"
 
 
 def _contents(env: BuildEnvironment) -> str:

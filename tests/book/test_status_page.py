@@ -68,7 +68,7 @@ def test_says_plainly_that_there_was_no_run_and_then_shows_one(book) -> None:
     done = build()
     assert done.returncode == 0, done.stderr
     assert "No run came before this build." in page("index")
-    assert "a/01_first not recorded - - -" in page("index")
+    assert "Try 01_first not recorded - - -" in page("index")
     assert "boto3 1.43.106" in page("index")
     assert "uv 0.9.5" in page("index")
     assert "Not measured yet." in page("solutions/a/01_first")
@@ -76,8 +76,8 @@ def test_says_plainly_that_there_was_no_run_and_then_shows_one(book) -> None:
     report(entry("a/01_first"), entry("a/02_second", "failed", seconds=130.0, error="Cell 3: KeyError: 'x'"))
     assert build().returncode == 0
     assert "1 of 2 labs passed in the run of 2026-11-18" in page("index")
-    assert "a/01_first passed 28 s 0.00066 USD 2026-11-18" in page("index")
-    assert "a/02_second failed 2.2 min" in page("index")
+    assert "Try 01_first passed 28 s 0.00066 USD 2026-11-18" in page("index")
+    assert "Try 02_second failed 2.2 min" in page("index")
     first, second = page("solutions/a/01_first"), page("solutions/a/02_second")
     assert "Last run: 2026-11-18, 28 s on the machine that built this book" in first
     assert "the same use at list price costs 0.00066 USD" in first
