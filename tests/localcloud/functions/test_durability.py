@@ -56,7 +56,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(own_ministack: Any, tmp
     bucket = f"bucket-{functions.account}"
     made["s3"].create_bucket(Bucket=bucket)
     made["dynamodb"].create_table(
-        TableName="t", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        TableName="items", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(own_ministack: Any, tmp
 
     clients = {
         "s3": Client(lambda n: made["s3"].put_object(Bucket=bucket, Key=n, Body=n)),
-        "dynamodb": Client(lambda n: made["dynamodb"].put_item(TableName="t", Item={"id": {"S": n}})),
+        "dynamodb": Client(lambda n: made["dynamodb"].put_item(TableName="items", Item={"id": {"S": n}})),
         "lambda": Client(lambda n: functions.client.create_function(**_request(functions, f"made-{n}"))),
         "sync": Client(invoke("sync", "RequestResponse")),
         "async": Client(invoke("async", "Event")),
@@ -91,7 +91,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(own_ministack: Any, tmp
     done = {kind: set(client.acknowledged) for kind, client in clients.items()}
     assert done["s3"] <= {each["Key"] for page in made["s3"].get_paginator("list_objects_v2").paginate(Bucket=bucket)
                           for each in page["Contents"]}  # fmt: skip
-    items = made["dynamodb"].get_paginator("scan").paginate(TableName="t")
+    items = made["dynamodb"].get_paginator("scan").paginate(TableName="items")
     assert done["dynamodb"] <= {each["id"]["S"] for page in items for each in page["Items"]}
     listed = functions.client.get_paginator("list_functions").paginate()
     assert {f"made-{n}" for n in done["lambda"]} <= {
@@ -123,7 +123,10 @@ def test_no_environment_outlives_its_ministack_for_long(own_ministack: Any, wait
     from localcloud.runtime import procfs
 
     functions = own_ministack.functions()
-    source = "import os, time\ndef handler(e, c):\n    if e.get('for_ever'):\n        time.sleep(600)\n    return os.getpid()\n"
+    source = (
+        "import os, time\ndef handler(e, c):\n    if e.get('for_ever'):\n        time.sleep(600)\n"
+        "    return os.getpid()\n"
+    )
     name = functions.create(source, Timeout=900)
     pid = functions.invoke(name).payload
     stuck = Client(lambda _: functions.invoke(name, {"for_ever": 1}))

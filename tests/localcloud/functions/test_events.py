@@ -107,7 +107,8 @@ def test_a_queue_as_event_source_with_partial_failures_and_dead_letters(
     source = (
         "import boto3, json, os\nsqs = boto3.client('sqs')\ndef handler(event, context):\n"
         "    bad = [r['messageId'] for r in event['Records'] if r['body'] == 'bad']\n"
-        "    for r in event['Records']:\n        sqs.send_message(QueueUrl=os.environ['QUEUE'], MessageBody=r['body'])\n"
+        "    for r in event['Records']:\n"
+        "        sqs.send_message(QueueUrl=os.environ['QUEUE'], MessageBody=r['body'])\n"
         "    return {'batchItemFailures': [{'itemIdentifier': i} for i in bad]}\n"
     )
     name = tenant_functions.create(source, Timeout=1, MemorySize=512, Environment={"Variables": {"QUEUE": seen}})

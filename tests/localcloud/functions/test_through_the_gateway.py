@@ -149,12 +149,12 @@ def test_provisioned_concurrency_is_billed_from_put_to_delete_in_steps_of_five_m
     assert _used(cloud, tenant)["Provisioned concurrency x86"] == 300 * 2
 
 
-def test_nothing_of_a_tenant_is_left_after_it_is_deleted(
-    cloud: Any, aws: Any, tenant: Any, tenant_functions: Any
-) -> None:
-    tenant_functions.invoke(tenant_functions.create())
-    aws("apigateway").create_rest_api(name="api")
-    aws("apigatewayv2").create_api(Name="http", ProtocolType="HTTP")
+def test_nothing_of_a_tenant_is_left_after_it_is_deleted(cloud: Any, functions_of: Any) -> None:
+    tenant = cloud.tenant("to be deleted with its functions")
+    functions = functions_of(cloud.client("lambda", tenant), tenant.account)
+    functions.invoke(functions.create())
+    cloud.client("apigateway", tenant).create_rest_api(name="api")
+    cloud.client("apigatewayv2", tenant).create_api(Name="http", ProtocolType="HTTP")
     kinds = {each["kind"] for each in cloud.control("GET", f"/_lab/tenants/{tenant.account}/leftovers")}
     assert {"function", "REST API", "HTTP API"} <= kinds
     running = [each for each in cloud.control("GET", "/_lab/processes") if each["tenant"] == tenant.account]
