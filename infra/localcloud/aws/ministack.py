@@ -69,7 +69,8 @@ def main() -> None:
 
 
 async def _serve(port: int, home: Home, gateway: str) -> None:
-    # MiniStack reads its settings when it is imported.
+    # MiniStack reads its settings when it is imported. Without Docker's SDK, which it would not use, that is quicker.
+    sys.modules["docker"] = None  # type: ignore[assignment] # documented: the import then fails
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app
