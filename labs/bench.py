@@ -117,6 +117,14 @@ def measure_start() -> Iterator[Measure]:
             _localcloud("down", *arguments)
 
 
+def measure_functions() -> Iterator[Measure]:
+    """Lambda warm, cold and provisioned, API Gateway, throttling, and S3 through the gateway."""
+    from labs import bench_functions
+
+    with _lab() as lab:
+        yield from bench_functions.measure(lab)
+
+
 def measure_run() -> Iterator[Measure]:
     """A warm `lab run`: all labs and the book."""
     began = time.perf_counter()
@@ -129,6 +137,7 @@ _GROUPS: Final[Mapping[str, Callable[[], Iterator[Measure]]]] = {
     "start": measure_start,
     "job": measure_job,
     "serving": measure_serving,
+    "functions": measure_functions,
     "run": measure_run,
 }
 

@@ -50,7 +50,7 @@ def test(context: typer.Context) -> int:
 
 def bench(
     full: Annotated[bool, typer.Option("--full", help="Also time a warm `lab run` (minutes).")] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help="start, job, serving, run.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="start, job, serving, functions, run.")] = None,
 ) -> int:
     """Measure the local cloud: ratios in one run, as a table and in _build/bench.json; 1 when a target is missed.
 
