@@ -8,7 +8,8 @@ from math import log10
 from list_price import usd
 from style import Figure, Point
 
-SECONDS, MEMORY_GB, DAYS, HOURS = 0.05, 2.0, 30, 730
+SECONDS, MEMORY_GB, HOURS = 0.05, 2.0, 730
+DAYS = HOURS / 24
 LEFT, RIGHT, TOP, BOTTOM = 84, 704, 34, 306
 REQUESTS = tuple(10 ** (2 + 5 * step / 60) for step in range(61))
 
