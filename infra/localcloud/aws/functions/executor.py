@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -21,6 +21,7 @@ from localcloud.aws.functions.environment import Environment, Outcome, Started
 from localcloud.aws.functions.failures import Failure
 from localcloud.aws.functions.fleet import INIT_SECONDS, Fleet
 from localcloud.aws.functions.logs import FunctionLogs, Stream
+from localcloud.aws.functions.metrics import FunctionMetrics
 from localcloud.aws.functions.packages import Packages
 from localcloud.aws.functions.report import Report
 from localcloud.aws.functions.runtime_api import Invocation
@@ -36,7 +37,6 @@ _THROTTLED: Final = {
 
 Record = Mapping[str, Any]
 """MiniStack's record of a function or version: `config`, `code_zip` and more."""
-EmitMetrics = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class Executor:
     """Runs functions. Safe to share between threads: each invocation has one."""
 
     def __init__(
-        self, fleet: Fleet, packages: Packages, usage: UsageLog, function_logs: FunctionLogs, emit_metrics: EmitMetrics
+        self, fleet: Fleet, packages: Packages, usage: UsageLog, function_logs: FunctionLogs, metrics: FunctionMetrics
     ) -> None:
         self._fleet = fleet
         self._packages = packages
         self._usage = usage
         self._logs = function_logs
-        self._emit_metrics = emit_metrics
+        self._metrics = metrics
 
     def execute(self, record: Record, event: Any, request_id: str | None = None) -> dict[str, Any]:
         """Run one invocation of a function or version, within its concurrency."""
@@ -86,7 +86,8 @@ class Executor:
             return result
         slot, limit = lambda_svc._acquire_execution_slot(_with_reserved_concurrency(record, config), config)
         if slot is None:
-            self._emit_throttle(config["FunctionName"])
+            arn = config["FunctionArn"].split(":")
+            self._metrics.throttled((arn[4], arn[3], config["FunctionName"]))
             return _throttled(limit)
         try:
             return self._execute(record, config, event, request_id or str(uuid4()))
@@ -189,14 +190,7 @@ class Executor:
         })  # fmt: skip
         stream = Stream(function.account, function.region, function.log_group, done.stream)
         self._logs.write(stream, logs.messages_of(done.before + done.log))
-        self._emit_metrics(
-            function.name, duration_ms=done.report.duration_ms, error=done.outcome.failure is not None, throttle=False
-        )
-
-    def _emit_throttle(self, name: str) -> None:
-        from ministack.services import cloudwatch
-
-        cloudwatch.record_metric("AWS/Lambda", "Throttles", 1, "Count", {"FunctionName": name})
+        self._metrics.invoked(function.key[:3], done.report.duration_ms, failed=done.outcome.failure is not None)
 
 
 def _done(

@@ -24,6 +24,7 @@ from localcloud.aws.functions.executor import Executor
 from localcloud.aws.functions.fleet import Fleet
 from localcloud.aws.functions.logs import FunctionLogs
 from localcloud.aws.functions.memory import MemoryWatch
+from localcloud.aws.functions.metrics import FunctionMetrics
 from localcloud.aws.functions.packages import Packages
 from localcloud.aws.functions.provisioned import ProvisionedConcurrency
 from localcloud.aws.functions.runtime_api import RuntimeApiServer
@@ -56,9 +57,8 @@ class Functions:
         platform = Platform(packages.runtime(), endpoint, SECRET, {HOME_VARIABLE: str(home.root)})
         self.fleet = Fleet(Setting(platform, RuntimeApiServer(), MemoryWatch(), running, scope))
         self.usage = UsageLog(home.functions / NAME)
-        emit = lambda_svc._emit_lambda_metrics
-        logs = FunctionLogs(self._calls)
-        self.executor = Executor(self.fleet, packages, self.usage, logs, functools.partial(self._emit, emit))
+        metrics = FunctionMetrics(self._calls, lambda keys: self._save_soon(keys))
+        self.executor = Executor(self.fleet, packages, self.usage, FunctionLogs(self._calls), metrics)
         self.asynchronous = AsyncInvocations(home.functions / "accepted", self.executor.execute, self._calls)
         self.provisioned = ProvisionedConcurrency(self.fleet, self.executor, self.usage, lambda: self.save("lambda"))
         atexit.register(self.fleet.close)
@@ -93,10 +93,6 @@ class Functions:
     def save(self, *keys: str) -> None:
         """Save services soon, from any thread."""
         self._calls.soon(self._save_soon, keys)
-
-    def _emit(self, emit: Callable[..., None], name: str, **figures: Any) -> None:
-        emit(name, **figures)
-        self.save("cloudwatch")
 
     def _invalidate(
         self, name: str, qualifier: str | None = None, account: str | None = None, region: str | None = None
