@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from localcloud.aws.functions import fidelity
 from localcloud.aws.sagemaker import facade
 
 EXECUTED: Final = {"sagemaker": facade.OPERATIONS, "sagemaker-runtime": facade.RUNTIME_OPERATIONS}
@@ -15,7 +16,7 @@ MINISTACK: Final = {
     "s3": "s3", "sqs": "sqs", "sns": "sns", "iam": "iam", "sts": "sts", "logs": "cloudwatch_logs",
     "cloudwatch": "cloudwatch", "dynamodb": "dynamodb", "lambda": "lambda_svc", "events": "eventbridge",
     "secretsmanager": "secretsmanager", "ssm": "ssm", "kms": "kms", "stepfunctions": "stepfunctions",
-    "apigateway": "apigateway_v1", "cloudformation": "cloudformation", "bedrock-runtime": "bedrock_runtime",
+    "apigateway": "apigateway_v1", "apigatewayv2": "apigateway", "cloudformation": "cloudformation", "bedrock-runtime": "bedrock_runtime",
 }  # fmt: skip
 """Services that MiniStack emulates behind the same endpoint, by the module that holds them."""
 _WORD: Final = re.compile(r"[\"'](?:[a-z0-9-]+:)?([A-Z][A-Za-z0-9]+)[\"']|def _([a-z0-9_]+)\(")
@@ -29,6 +30,8 @@ def implemented() -> dict[str, dict[str, Any]]:
     for service, module in MINISTACK.items():
         names = _operations(service)
         table[service] = _entry("ministack", sorted(names & _mentioned(module)), names)
+    for service, notes in fidelity.NOTES.items():
+        table[service]["notes"] = list(notes)
     return table
 
 
@@ -40,6 +43,7 @@ def as_text(table: dict[str, dict[str, Any]]) -> str:
         lines.append(f"{service:<18} {count:<24} {entry['by']}")
         if entry["by"] == "localcloud":
             lines += [f"    {name}" for name in entry["operations"]]
+        lines += [f"    - {note}" for note in entry.get("notes", ())]
     return "\n".join(lines)
 
 
