@@ -1,7 +1,7 @@
 """Runs MiniStack as a part of the local cloud: loopback only, behind the gateway, and durable.
 
 Started by the supervisor as `python -m localcloud.aws.ministack`; home and ports come from the environment.
-MiniStack: https://pypi.org/project/ministack/ (MIT).
+MiniStack is the package `ministack` (MIT).
 """
 
 from __future__ import annotations
