@@ -18,6 +18,8 @@ from sphinx.application import Sphinx
 
 _ICON_SCRIPT: Final = "scripts/fontawesome.js"
 _THEME_STYLE: Final = "styles/pydata-sphinx-theme.css"
+_STYLES: Final = (_THEME_STYLE, "styles/sphinx-book-theme.css", "sphinx-design*.css", "mystnb*.css")
+_MARK: Final = "/* Only what pages of this book need. */\n"
 _ICONS: Final = "icons.css"
 # The one behind "not there", and what scripts need to draw while a page is open.
 _ALWAYS: Final = frozenset({"fa-xmark"})
@@ -54,17 +56,28 @@ def make_lean(app: Sphinx, exception: Exception | None) -> None:
     icons = {name for name in used if name.startswith("fa-")} - _ICON_SIZES | _ALWAYS
     (static / _ICONS).write_text(icon_styles(icons, (original / _ICON_SCRIPT).read_text(encoding="utf-8")))
     used.update(_words_of_scripts(static))
-    style = (original / _THEME_STYLE).read_text(encoding="utf-8")
-    (static / _THEME_STYLE).write_text(needed_styles(style, used), encoding="utf-8")
+    for style in (path for pattern in _STYLES for path in static.glob(pattern)):
+        whole = _whole_style(style, Path(app.doctreedir) / "lean" / style.name)
+        style.write_text(_MARK + needed_styles(whole, used), encoding="utf-8")
     for pattern in _DEAD_FILES:
         for path in static.glob(pattern):
             path.unlink(missing_ok=True)
 
 
 def _theme_static(app: Sphinx) -> Path | None:
-    """Where the theme's own files lie: a build may find its last result in the output folder."""
+    """Where the theme's own files lie; in the output the icons' script is gone after the first build."""
     folders = [Path(folder) / "static" for folder in app.builder.theme.get_theme_dirs()]  # type: ignore[attr-defined]
     return next((folder for folder in folders if (folder / _THEME_STYLE).is_file()), None)
+
+
+def _whole_style(style: Path, copy: Path) -> str:
+    """The style sheet as its package wrote it; `copy` keeps it for builds that find their own last result."""
+    text = style.read_text(encoding="utf-8")
+    if text.startswith(_MARK):
+        return copy.read_text(encoding="utf-8") if copy.is_file() else text
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(text, encoding="utf-8")
+    return text
 
 
 def _drop_scripts(page: Path) -> None:

@@ -67,6 +67,8 @@
     return element;
   };
 
+  const answers = (count) => `${count} answer${count === 1 ? "" : "s"}`;
+
   const copyOf = (element) => [...element.childNodes].map((node) => node.cloneNode(true));
 
   /** A number as people write it: 0.25, 0,25, 250,000, 1e-3 or 25%. */
@@ -306,7 +308,7 @@
       try {
         const count = progress.merge(await file.files[0].text());
         restore();
-        note.textContent = `Imported ${count} answers. ${where()}`;
+        note.textContent = `Imported ${answers(count)}. ${where()}`;
       } catch {
         note.textContent = `${file.files[0].name} was not imported: it is not a progress file that this book exported.`;
       }
@@ -318,7 +320,7 @@
       link.download = "quiz-progress.json";
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-      note.textContent = `Exported ${Object.keys(progress.items).length} answers to quiz-progress.json.`;
+      note.textContent = `Exported ${answers(Object.keys(progress.items).length)} to quiz-progress.json.`;
     };
     const reset = () => {
       questions.forEach((each) => each.forget());

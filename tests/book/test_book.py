@@ -1,10 +1,6 @@
 """The book: a bare build without warning or local cloud, pages that are there, and nothing from the net."""
 
-import os
 import re
-import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,36 +14,6 @@ DOCUMENTS = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter
 LABS = [name for name in DOCUMENTS if name.startswith("solutions/")]
 
 per_document = pytest.mark.parametrize("name", DOCUMENTS)
-
-
-@pytest.fixture(scope="session")
-def html(tmp_path_factory):
-    """The book, built from a copy of what is committed, as a bare `jupyter-book build .` builds it."""
-    copy = tmp_path_factory.mktemp("book")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "-W", "--keep-going", "-n"]
-    nowhere = {
-        "LAB_HOME": str(copy / "no-cloud"),
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-    }
-    done = subprocess.run(
-        command, cwd=copy, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=280, check=False
-    )
-    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
-    assert done.returncode == 0, "\n".join(warnings) or done.stderr[-3000:]
-    assert not (copy / "no-cloud").exists(), "building the book started the local cloud"
-    return copy / "_build" / "html"
 
 
 def page(html, name):
