@@ -17,7 +17,9 @@ from labs import spend as _spend
 _NOT_FOR_A_SHELL: Final = ("PROXY", "proxy")
 """A shell is used for other things too; a notebook's leak guard stays in the notebook."""
 
-AwsPort = Annotated[int | None, typer.Option("--aws-port", help="The port that AWS SDKs talk to.", min=1, max=65535)]
+AwsPort = Annotated[
+    int | None, typer.Option("--aws-port", help="The port that AWS SDKs talk to; 0: any free.", min=0, max=65535)
+]
 TenantName = Annotated[
     str | None, typer.Option("--tenant", help="A tenant's name or account id, as `lab spend` lists them.")
 ]
