@@ -17,7 +17,7 @@ from typing import Any, Final
 from ministack import app as ministack
 from ministack.services import eventbridge, lambda_svc, sns
 
-from localcloud.aws.functions import admission, api_gateway
+from localcloud.aws.functions import admission, api_gateway, code_store
 from localcloud.aws.functions.asynchronous import AsyncInvocations
 from localcloud.aws.functions.environment import Setting
 from localcloud.aws.functions.executor import Executor
@@ -53,7 +53,8 @@ class Functions:
         _end_left_over(scope)
         running = home.functions / "running"
         shutil.rmtree(running, ignore_errors=True)
-        packages = Packages(home.functions)
+        self._digests = code_store.Digests()
+        packages = Packages(home.functions, self._digests.of)
         platform = Platform(packages.runtime(), endpoint, SECRET, {HOME_VARIABLE: str(home.root)})
         self.fleet = Fleet(Setting(platform, RuntimeApiServer(), MemoryWatch(), running, scope))
         self.usage = UsageLog(home.functions / NAME)
@@ -69,6 +70,7 @@ class Functions:
         `save_soon` saves services that changed behind an answer; it is called on the event loop.
         """
         self._save_soon = save_soon
+        code_store.install(self._digests)
         lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = _PENDING_SECONDS
         lambda_svc._execute_function = self.executor.execute
         lambda_svc._emit_lambda_metrics = lambda *_, **__: None  # the executor does it, for every way to invoke
