@@ -1,8 +1,8 @@
 """Takes out of the built pages what they carry and do not use, so that they are small and paint at once.
 
 The theme draws its dozen icons with a script of 1.5 MB, sends every rule of Bootstrap and of an icon font with every
-page, and loads the search index where nobody searches. After a build, icons are drawn from their outlines in a small
-style sheet, rules for classes that occur in no page and no script are gone, and only the search page loads the index.
+page, and loads the search index where nobody searches. After a build, the icon font holds only what the styles name,
+rules for classes that occur in no page and no script are gone, and only the search page loads the index.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import tinycss2
+from fontTools.subset import Options, Subsetter, load_font, save_font
 from sphinx.application import Sphinx
 
-_ICON_SCRIPT: Final = "scripts/fontawesome.js"
+_ICON_FONT: Final = "vendor/fontawesome/webfonts/fa-solid-900.ttf"
 _THEME_STYLE: Final = "styles/pydata-sphinx-theme.css"
 _STYLES: Final = (_THEME_STYLE, "styles/sphinx-book-theme.css", "sphinx-design*.css", "mystnb*.css")
 _MARK: Final = "/* Only what pages of this book need. */\n"
-_ICONS: Final = "icons.css"
-# The one behind "not there", and what scripts need to draw while a page is open.
-_ALWAYS: Final = frozenset({"fa-xmark"})
-_ICON_SIZES: Final = frozenset({"fa-solid", "fa-lg"})
+_ICONS: Final = "icons.woff"
 _SCRIPT: Final = r"[ \t]*<script [^>]*src=\"[^\"]*({})\.js[^\"]*\"></script>\n?"
 _ICON_SCRIPT_TAG: Final = re.compile(_SCRIPT.format("fontawesome"))
 _UNUSED_SCRIPTS: Final = re.compile(_SCRIPT.format("fontawesome|searchtools|language_data|searchindex"))
@@ -31,15 +28,9 @@ _CLASSES: Final = re.compile(r"class=\"([^\"]*)\"")
 _WORD: Final = re.compile(r"[A-Za-z_][\w-]+")
 _GROUP: Final = re.compile(r"\([^()]*\)")
 _CLASS: Final = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+_ICON: Final = re.compile("[\\ue000-\\uf8ff]")  # icon fonts live in Unicode's private area
+_FONT_FILES: Final = re.compile(r"src:[^;}]+")
 _DEAD_FILES: Final = ("**/*.map", "vendor/fontawesome/**/*.*", "scripts/fontawesome.js*")
-
-_ICON_RULES: Final = """\
-/* Generated: the outlines of the icons that pages use, from Font Awesome Free (CC BY 4.0), as in the theme. */
-.fa-solid, .fas { display: inline-block; width: 1.25em; height: 1em; vertical-align: -.125em; background: currentColor;
-  -webkit-mask: var(--icon) center / contain no-repeat; mask: var(--icon) center / contain no-repeat }
-.fa-lg { font-size: 1.25em; line-height: .05em; vertical-align: -.075em }
-@media (forced-colors: active) { .fa-solid, .fas { background: CanvasText } }
-"""
 
 
 def make_lean(app: Sphinx, exception: Exception | None) -> None:
@@ -53,12 +44,12 @@ def make_lean(app: Sphinx, exception: Exception | None) -> None:
     used = set(_used_classes(pages))
     for page in pages:
         _drop_scripts(page)
-    icons = {name for name in used if name.startswith("fa-")} - _ICON_SIZES | _ALWAYS
-    (static / _ICONS).write_text(icon_styles(icons, (original / _ICON_SCRIPT).read_text(encoding="utf-8")))
     used.update(_words_of_scripts(static))
     for style in (path for pattern in _STYLES for path in static.glob(pattern)):
         whole = _whole_style(style, Path(app.doctreedir) / "lean" / style.name)
         style.write_text(_MARK + needed_styles(whole, used), encoding="utf-8")
+    needed = (static / _THEME_STYLE).read_text(encoding="utf-8")
+    _write_icons(original / _ICON_FONT, {ord(icon) for icon in _ICON.findall(needed)}, static / _ICONS)
     for pattern in _DEAD_FILES:
         for path in static.glob(pattern):
             path.unlink(missing_ok=True)
@@ -97,44 +88,46 @@ def _used_classes(pages: Iterable[Path]) -> Iterator[str]:
 def _words_of_scripts(static: Path) -> Iterator[str]:
     """Every word of the scripts that are left: any may be a class that a script adds."""
     for path in static.rglob("*.js"):
-        if path.name != Path(_ICON_SCRIPT).name and "locales" not in path.parts:
+        if path.name != "fontawesome.js" and "locales" not in path.parts:
             yield from _WORD.findall(path.read_text(encoding="utf-8"))
 
 
-def icon_styles(names: Collection[str], script: str) -> str:
-    """A style sheet that draws the icons `names`, with outlines read from Font Awesome's own `script`."""
-    rules = [_icon(name, script) for name in sorted(names)]
-    return _ICON_RULES + "".join(rule for rule in rules if rule)
-
-
-def _icon(name: str, script: str) -> str:
-    icon = re.escape(name.removeprefix("fa-"))
-    # Brands come first in the script, then the outlined icons, and the solid ones last.
-    found = re.findall(rf'[{{,]"?{icon}"?:\[(\d+),(\d+),\[[^\]]*\],"[0-9a-f]+","([^"]+)"', script)
-    if not found:
-        return ""
-    width, height, outline = found[-1]
-    picture = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}'><path d='{outline}'/></svg>"
-    return f'.{name} {{ --icon: url("data:image/svg+xml,{quote(picture, safe="/ :=")}") }}\n'
+def _write_icons(font: Path, codes: Collection[int], target: Path) -> None:
+    """The icons `codes` of the theme's font, and no others."""
+    options = Options(flavor="woff", layout_features=[], notdef_outline=True)
+    whole = load_font(str(font), options)
+    subsetter = Subsetter(options)
+    subsetter.populate(unicodes=codes)
+    subsetter.subset(whole)
+    save_font(whole, str(target), options)
 
 
 def needed_styles(style: str, used: Collection[str]) -> str:
-    """`style` without rules for classes that nobody uses, and without the icon font."""
-    rules = tinycss2.parse_stylesheet(style, skip_comments=True, skip_whitespace=True)
+    """`style` without rules for classes that nobody uses, and with the small icon font in place of the whole one."""
+    rules = tinycss2.parse_stylesheet(style, skip_whitespace=True)
     return "".join(_needed(rules, used))
 
 
 def _needed(rules: Iterable[Any], used: Collection[str]) -> Iterator[str]:
     for rule in rules:
-        if rule.type == "qualified-rule":
+        if rule.type == "comment" and rule.value.startswith("!"):  # a licence
+            yield rule.serialize()
+        elif rule.type == "qualified-rule":
             if selectors := _needed_selectors(tinycss2.serialize(rule.prelude), used):
                 yield f"{selectors}{{{tinycss2.serialize(rule.content)}}}"
         elif rule.type == "at-rule" and rule.at_keyword in ("media", "supports", "layer") and rule.content is not None:
             inner = tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True)
             if body := "".join(_needed(inner, used)):
                 yield f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{body}}}"
-        elif rule.type == "at-rule" and not (rule.at_keyword == "font-face" and "Awesome" in rule.serialize()):
-            yield rule.serialize()
+        elif rule.type == "at-rule":
+            yield _font_face(rule.serialize()) if rule.at_keyword == "font-face" else rule.serialize()
+
+
+def _font_face(rule: str) -> str:
+    """The solid icons from our small font; outlined icons and brands nowhere."""
+    if "fontawesome" not in rule:
+        return rule
+    return _FONT_FILES.sub(f'src:url(../{_ICONS}) format("woff")', rule) if "fa-solid" in rule else ""
 
 
 def _needed_selectors(selectors: str, used: Collection[str]) -> str:
@@ -156,16 +149,14 @@ def _split(selectors: str) -> list[str]:
 def _can_match(selector: str, used: Collection[str]) -> bool:
     """False when the selector demands a class that occurs nowhere; what stands in brackets is left in peace."""
     if "\\" in selector:
-        return "fa-" not in selector
+        return True  # an escaped name; rare
     bare = selector
     while (inner := _GROUP.sub("", bare)) != bare:
         bare = inner
-    names = _CLASS.findall(bare)
-    return all(name in used for name in names) and not any(name in ("fa-solid", "fas", "fa-lg") for name in names)
+    return all(name in used for name in _CLASS.findall(bare))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to Sphinx, after everything that writes pages."""
-    app.add_css_file(_ICONS)
     app.connect("build-finished", make_lean, priority=900)
     return {"version": "1", "parallel_read_safe": True}
