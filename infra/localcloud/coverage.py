@@ -16,7 +16,8 @@ MINISTACK: Final = {
     "s3": "s3", "sqs": "sqs", "sns": "sns", "iam": "iam", "sts": "sts", "logs": "cloudwatch_logs",
     "cloudwatch": "cloudwatch", "dynamodb": "dynamodb", "lambda": "lambda_svc", "events": "eventbridge",
     "secretsmanager": "secretsmanager", "ssm": "ssm", "kms": "kms", "stepfunctions": "stepfunctions",
-    "apigateway": "apigateway_v1", "apigatewayv2": "apigateway", "cloudformation": "cloudformation", "bedrock-runtime": "bedrock_runtime",
+    "apigateway": "apigateway_v1", "apigatewayv2": "apigateway", "cloudformation": "cloudformation",
+    "bedrock-runtime": "bedrock_runtime",
 }  # fmt: skip
 """Services that MiniStack emulates behind the same endpoint, by the module that holds them."""
 _WORD: Final = re.compile(r"[\"'](?:[a-z0-9-]+:)?([A-Z][A-Za-z0-9]+)[\"']|def _([a-z0-9_]+)\(")

@@ -77,7 +77,7 @@ def test_measure_is_judged(value: float, limit: float | None, at_least: bool, ok
 
 def test_unknown_measure_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(only=("speed",)) == 2
-    assert "Known: start, job, serving, run" in capsys.readouterr().err
+    assert "Known: start, job, serving, functions, run" in capsys.readouterr().err
 
 
 def test_listening_ports_of_a_process() -> None:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from localcloud.aws.functions import packages, runtimes
 from localcloud.home import Home
 from localcloud.parts import HOME_VARIABLE, PORTS_VARIABLE
@@ -100,13 +102,12 @@ class Functions:
 class MiniStack:
     """Our launcher in a process of its own, without the rest of the cloud."""
 
-    def __init__(
-        self, root: Path, make_client: Callable[..., Any], wait_until: Callable[..., Any], client: str
-    ) -> None:
+    def __init__(self, root: Path, wait_until: Callable[..., Any], client: str) -> None:
         self.home = Home(root).create()
         self.port, self.gateway_port = free_port(), free_port()
         self.log = root / "ministack.log"
-        self._make_client, self._wait_until, self._client = make_client, wait_until, client
+        self._wait_until, self._client = wait_until, client
+        self._session = boto3.Session()  # one, so that each service's model is loaded once
         self._process: subprocess.Popen[bytes] | None = None
         self._accounts = itertools.count(100_000_000_001)
 
@@ -137,7 +138,15 @@ class MiniStack:
         self.start()
 
     def client(self, service: str, account: str, retries: int = 0) -> Any:
-        return self._make_client(service, f"http://127.0.0.1:{self.port}", account, "local", "us-east-1", retries)
+        return self._session.client(
+            service, region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id=account, aws_secret_access_key="local",
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": retries + 1},
+                s3={"addressing_style": "path"},
+                proxies={},
+            ),
+        )  # fmt: skip
 
     def functions(self, retries: int = 0) -> Functions:
         """Functions of a fresh account."""
@@ -165,10 +174,10 @@ CLIENTS = [
 
 @pytest.fixture(scope="session", params=CLIENTS)
 def both_runtimes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_client: Any, wait_until: Any
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, wait_until: Any
 ) -> Iterator[MiniStack]:
     """MiniStack with our Lambda, once with each Runtime API client."""
-    running = MiniStack(tmp_path_factory.mktemp("functions"), make_client, wait_until, request.param)
+    running = MiniStack(tmp_path_factory.mktemp("functions"), wait_until, request.param)
     running.start()
     yield running
     running.stop(signal.SIGTERM)
@@ -193,9 +202,9 @@ def functions_of() -> type[Functions]:
 
 
 @pytest.fixture
-def own_ministack(tmp_path: Path, make_client: Any, wait_until: Any) -> Iterator[MiniStack]:
+def own_ministack(tmp_path: Path, wait_until: Any) -> Iterator[MiniStack]:
     """A MiniStack that a test may kill."""
-    running = MiniStack(tmp_path / "home", make_client, wait_until, "")
+    running = MiniStack(tmp_path / "home", wait_until, "")
     running.start()
     yield running
     running.stop()

@@ -1,7 +1,8 @@
 """Packages in MiniStack's saved state: a file for each content, hashed once.
 
 MiniStack keeps functions' code in files named by its hash, but a layer's zip within the state itself, and hashes code
-again at each save. As every change is saved before it is acknowledged, a layer of 80 MB made each of them cost a second.
+again at each save. As every change is saved before it is acknowledged, a layer of 80 MB made each change cost a
+second.
 """
 
 from __future__ import annotations

@@ -124,6 +124,8 @@ class Environment:
         peak = max(sampled, memory.peak_bytes(self.pid))
         if happening and happening.kind in ("response", "error") and peak > self._limit:
             happening = Happening("out of memory", happening.moment)  # between two looks of the watch
+        if happening and happening.kind == "out of memory":
+            self._peak = self._limit  # the process is gone, and its figures with it
         milliseconds = seconds * 1000
         if happening is not None:
             milliseconds = (happening.moment - (self._api.handed_out or began)) * 1000

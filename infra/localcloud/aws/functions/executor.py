@@ -123,6 +123,8 @@ class Executor:
         self._usage.append({"kind": "init", **_billed(function, billed, "provisioned-concurrency")})
 
     def _execute(self, record: Record, config: Mapping[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        if config.get("Runtime") not in runtimes.SUPPORTED:  # made by CloudFormation, past our checks
+            return _failed({"errorType": "Runtime.Unknown", "errorMessage": _not_executed(config.get("Runtime"))}, "")
         try:
             function = self.function_version(record, config)
         except ArchiveError as error:
@@ -232,6 +234,10 @@ def _whole(text: str) -> str:
 
 def _init_start(function: FunctionVersion) -> str:
     return f"INIT_START Runtime Version: {function.runtime} (local cloud, {runtimes.description()})"
+
+
+def _not_executed(runtime: str | None) -> str:
+    return f"The local cloud does not execute {runtime or 'container images'}. It has: {', '.join(runtimes.SUPPORTED)}"
 
 
 def _billed(function: FunctionVersion, billed_ms: int, initialization: str) -> dict[str, Any]:

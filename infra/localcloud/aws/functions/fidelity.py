@@ -12,7 +12,7 @@ LAMBDA: Final = (
     "Runtimes: python3.11, python3.12, python3.13, all executed by this kit's own Python.",
     "On the path: the code, its layers, boto3 and what boto3 needs; nothing else that is installed here.",
     "No bytecode is written: what comes without .pyc is compiled at each cold start, as on AWS.",
-    "/tmp is this machine's; TMPDIR is the environment's own. The code folder is not write-protected.",
+    "The folder /tmp is this machine's; TMPDIR is the environment's own. The code folder is not write-protected.",
     "Free environments end after 5 minutes, and beyond 32 of them the least recently used.",
     "Asynchronous retries come after 1 and 2 s (AWS: 1 and 2 minutes). Events may be delivered twice after a crash.",
     "Starting is as fast as this machine: no download of the package, no micro virtual machine.",
