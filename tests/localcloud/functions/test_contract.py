@@ -41,10 +41,6 @@ SIGNATURES = {
         "_validate_function_qualifier_exists": "(func_name: str, qualifier: str | None)",
         "_qualifier_from_path_or_query":
             "(path_qualifier: str | None, query_params: dict | None) -> str | None",
-        "_write_code_blob": "(code_zip: bytes) -> str",
-        "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
-        "get_state": "()",
-        "_restore_state": "(data)",
         "s3_code_region_message": "(bucket: str, layer: bool = False) -> str | None",
     },
     "services.eventbridge": {"_dispatch_to_lambda": "(arn, payload)"},
