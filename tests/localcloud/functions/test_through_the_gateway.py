@@ -145,6 +145,10 @@ def test_provisioned_concurrency_is_billed_from_put_to_delete_in_steps_of_five_m
     assert found["Provisioned concurrency x86"] == 300 * 2
     assert found["Provisioned concurrency duration x86"] > report.milliseconds("Billed Duration") / 1000
     assert "Duration x86 first 6B GB-s" not in found
+    left = cloud.control("GET", f"/_lab/tenants/{tenant.account}/leftovers")
+    assert {(each["kind"], each["name"], each["billable"]) for each in left} >= {
+        ("provisioned concurrency", f"{name}:1", True)
+    }
     client.delete_provisioned_concurrency_config(**which)
     assert _used(cloud, tenant)["Provisioned concurrency x86"] == 300 * 2
 

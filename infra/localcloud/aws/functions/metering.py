@@ -65,9 +65,13 @@ class FunctionUsage:
             usage.record(self._store, _provisioned(held.body, now))
 
     def leftovers(self, account: str) -> list[dict[str, Any]]:
-        """Functions and APIs are found among MiniStack's resources."""
-        del account
-        return []
+        """Provisioned concurrency; functions and APIs are found among MiniStack's resources."""
+        self.read()
+        return [
+            {"service": "lambda", "kind": "provisioned concurrency", "name": ":".join(held.body["id"].split(":")[2:4]),
+             "billable": True, "region": held.body["region"]}
+            for held in self._store.list(_HELD, account)
+        ]  # fmt: skip
 
     def delete_tenant(self, account: str) -> None:
         """End what is still counted, and delete unpacked code."""
