@@ -7,6 +7,7 @@ rules for classes that occur in no page and no script are gone, and only the sea
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -94,6 +95,7 @@ def _words_of_scripts(static: Path) -> Iterator[str]:
 
 def _write_icons(font: Path, codes: Collection[int], target: Path) -> None:
     """The icons `codes` of the theme's font, and no others."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each step, into the build's output
     options = Options(flavor="woff", layout_features=[], notdef_outline=True)
     whole = load_font(str(font), options)
     subsetter = Subsetter(options)
