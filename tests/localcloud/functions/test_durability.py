@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ KILLS = 20
 WRITE = """
 import os
 def handler(event, context):
-    with open(os.path.join(event['folder'], event['id']), 'w') as file:
-        file.write('x')
+    with open(os.path.join(event['folder'], event['id']), 'a') as file:
+        file.write(context.aws_request_id + '\\n')
     return event['id']
 """
 
@@ -103,7 +104,10 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(own_ministack: Any, tmp
         json.loads(line) for line in (own_ministack.home.functions / "usage.jsonl").read_text().splitlines() if line
     ]
     assert len(done["sync"]) <= sum(line["function"] == name for line in billed)
-    assert len({line["request_id"] for line in billed}) == len(billed)
+    # An asynchronous event that was running at a kill runs again under the same request id, as on AWS, and is billed
+    # again; nothing is billed more often than it ran.
+    ran = Counter(each for folder in folders.values() for path in folder.iterdir() for each in path.read_text().split())
+    assert Counter(line["request_id"] for line in billed) <= ran
 
 
 def _request(functions: Any, name: str) -> dict[str, Any]:
