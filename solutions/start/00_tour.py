@@ -230,8 +230,9 @@ with labs.fault("error", service="sagemaker-runtime", percent=100 * share, statu
 #
 # ## Spend so far
 #
-# Every second, request and byte of this notebook was metered. Seconds carry the public list price of `us-east-1`; what
-# has no price in the kit's price book is listed without one. Compare the two lines that begin with ml.m5.large.
+# Every second, request and byte of this notebook was metered, and here is the bill at the public list price of
+# `us-east-1`; what has no price in the kit's price book is named below the total, not counted as zero. Compare the two
+# lines that begin with ml.m5.large.
 
 # %%
 spend = lab.spend()
@@ -242,7 +243,7 @@ spend
 
 # %%
 usd_per_hour = labs.cost.default_book().find("aws", "SageMaker AI", "ml.m5.large Hosting", "us-east-1").usd
-print(f"ml.m5.large, hosting: {usd_per_hour} USD per hour")
+print(f"This tour cost {spend.total_usd:.4f} USD. ml.m5.large, hosting: {usd_per_hour} USD per hour")
 # BEGIN SOLUTION: US dollars
 forgotten = usd_per_hour * 24 * 30
 # END SOLUTION
