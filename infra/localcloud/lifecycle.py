@@ -90,8 +90,8 @@ def down(home: Home, say: Say) -> int:
 
     What is stored stays, and the next `up` continues with it. Raises LifecycleError when something cannot be stopped.
     """
-    if not home.root.exists():
-        return 0
+    if not home.root.exists():  # nothing was ever here, or somebody deleted it under a running cloud
+        return len(_stop(home, lambda process: process.part == parts.CONTROL_PLANE) | _stop(home, lambda _: True))
     with _supervision_ended(home):
         # The control plane first: it would start replicas again. Then jobs, by their shims, which note why they ended.
         stopped = _stop(home, lambda process: process.part == parts.CONTROL_PLANE)

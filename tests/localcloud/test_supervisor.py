@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -152,6 +153,12 @@ def test_down_stops_a_cloud_without_supervisor_or_state(tmp_path: Path, make_clo
     cloud = make_cloud(tmp_path / "home")
     os.kill(cloud.pid("supervisor"), signal.SIGKILL)
     cloud.home.state_file.unlink()
+    make_cloud.stop(cloud)
+
+
+def test_down_stops_a_cloud_whose_home_was_deleted(tmp_path: Path, make_cloud: Any) -> None:
+    cloud = make_cloud(tmp_path / "home")
+    shutil.rmtree(cloud.home.root)
     make_cloud.stop(cloud)
 
 
