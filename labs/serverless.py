@@ -375,7 +375,8 @@ def create_function(lab: Lab, name: str, **settings: Any) -> str:
     """
     from botocore.exceptions import ClientError
 
-    functions, defaults = lab.client("lambda"), {"Runtime": RUNTIME, "Role": role(lab), "Timeout": 30}
+    functions, tags = lab.client("lambda"), {each["Key"]: each["Value"] for each in lab.tags}
+    defaults = {"Runtime": RUNTIME, "Role": role(lab), "Timeout": 30, "Tags": tags}
     lab.track("lambda", "function", name)
 
     def is_made() -> bool:
