@@ -116,6 +116,7 @@ print(f"{key}: {len(january):,} bytes")
 #
 # **Your turn**, in the cell after it: for how many bytes of this file does the bucket cost money then?
 
+
 # %%
 def visible_bytes():
     return sum(each["Size"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="flights/").get("Contents", []))
@@ -152,12 +153,15 @@ labs.check("week1_storage.01.versions", paid_for, full=full, broken=broken)
 # **Your turn.** Write what finds the good one: the newest version with at least so many bytes. `versions` is a list of
 # dicts with `VersionId`, `Size` and `LastModified`, in any order.
 
+
 # %%
 # BEGIN SOLUTION: a function of a list of dicts and a number of bytes
 def good_version(versions, at_least):
     """The VersionId of the newest version that is large enough."""
     good = [version for version in versions if version["Size"] >= at_least]
     return max(good, key=lambda version: version["LastModified"])["VersionId"]
+
+
 # END SOLUTION
 
 
@@ -217,6 +221,7 @@ _ = s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=
 opens = {"as it is", "from a stranger"}
 # END SOLUTION
 labs.check("week1_storage.01.link", opens)
+
 
 # %%
 def signed(seconds):
@@ -320,6 +325,7 @@ pd.DataFrame(rows, columns=["action", "resource", "decision"])
 #
 # The notebook above never showed a password, because it has none. Code gets the *name* of a secret, and the value when
 # it runs. Then the value can change without a new release: that is *rotation*. The role may read one of two secrets.
+
 
 # %%
 def value(stage="AWSCURRENT"):
