@@ -115,6 +115,7 @@ load
 # A function has a second cost: its first call starts a process that has to load its libraries. That is billed too, since
 # August 2025. Here a fresh Python process does nothing but these imports.
 
+
 # %%
 def model_latency():
     now = datetime.datetime.now(datetime.UTC)
