@@ -1,4 +1,7 @@
-"""Puts a link to the learner's notebook, without answers and outputs, below the title of every lab's page."""
+"""Puts links to the learner's notebook, without answers and outputs, below the title of every lab's page.
+
+One downloads it; one opens it in the JupyterLab that `lab start` runs on its default port.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 _LABS: Final = "solutions/"
-_TEXT: Final = "Download the notebook"
+_DOWNLOAD: Final = "Download the notebook"
+_LAUNCH: Final = "open it in JupyterLab"
+_JUPYTER: Final = "http://127.0.0.1:8888/lab/tree/"
+"""Of `lab start`, whose root is the folder of notebooks."""
 # Before Sphinx collects the files to download (it does so at the same event, at the usual 500).
 _EARLY: Final = 100
 _log: Final = logging.getLogger(__name__)
@@ -27,10 +33,20 @@ def add_link(app: Sphinx, doctree: nodes.document) -> None:
     if not (Path(app.srcdir) / notebook).is_file():
         _log.warning("%s is missing. Run: lab notebooks build", notebook, location=name)
         return
-    link = addnodes.download_reference("", "", nodes.Text(_TEXT), refdoc=name, reftarget=f"/{notebook}")
-    words = nodes.Text(" and answer it yourself. Here its answers are folded away.")
-    paragraph = nodes.paragraph("", "", link, words, classes=["learner-copy"])
+    paragraph = nodes.paragraph("", "", *_links(name, notebook), classes=["learner-copy"])
     title.parent.insert(title.parent.index(title) + 1, paragraph)
+
+
+def _links(page: str, notebook: str) -> list[nodes.Node]:
+    address = _JUPYTER + notebook.removeprefix("notebooks/")
+    return [
+        addnodes.download_reference("", "", nodes.Text(_DOWNLOAD), refdoc=page, reftarget=f"/{notebook}"),
+        nodes.Text(", or "),
+        nodes.reference("", "", nodes.Text(_LAUNCH), refuri=address),
+        nodes.Text(" while "),
+        nodes.literal("", "lab start"),
+        nodes.Text(" runs, and answer it yourself. Here its answers are folded away."),
+    ]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

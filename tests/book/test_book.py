@@ -1,5 +1,6 @@
 """The book: a bare build without warning or local cloud, pages that are there, and nothing from the net."""
 
+import inspect
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -7,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+
+from labs.commands import course
 
 ROOT = Path(__file__).parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -87,6 +90,14 @@ def test_a_lab_offers_its_notebook_without_answers(html, name):
     file = (html / name).parent / unquote(link["href"])
     learner = ROOT / f"notebooks/{name.removeprefix('solutions/')}.ipynb"
     assert file.read_bytes() == learner.read_bytes()
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_a_lab_opens_in_the_jupyterlab_of_lab_start(html, name):
+    link = article(html, name).select_one('.learner-copy a[href*="/lab/tree/"]')["href"]
+    server, notebook = link.split("/lab/tree/")
+    assert server == f"http://127.0.0.1:{inspect.signature(course.start).parameters['port'].default}"
+    assert (ROOT / "notebooks" / notebook).is_file()
 
 
 @pytest.mark.parametrize("name", LABS)
