@@ -7,7 +7,7 @@ Latencies are in microseconds. A 424 is counted as a model's 5xx: the access log
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,15 +62,21 @@ def _request_data(variant: Variant, entries: list[Entry]) -> list[dict[str, Any]
         base = {"MetricName": name, "Unit": unit, "Dimensions": variant.dimensions, "Timestamp": entries[-1].time}
         return {**base, **_values(list(values))}
 
-    is_4xx: Callable[[Entry], bool] = lambda e: 400 <= e.status < 500 and e.status != _MODEL_ERROR  # noqa: E731
-    is_5xx: Callable[[Entry], bool] = lambda e: e.status >= 500 or e.status == _MODEL_ERROR  # noqa: E731
     return [
         data("Invocations", "None", [1.0] * len(entries)),
-        data("Invocation4XXErrors", "None", [float(is_4xx(each)) for each in entries]),
-        data("Invocation5XXErrors", "None", [float(is_5xx(each)) for each in entries]),
+        data("Invocation4XXErrors", "None", [float(_is_4xx(each)) for each in entries]),
+        data("Invocation5XXErrors", "None", [float(_is_5xx(each)) for each in entries]),
         data("ModelLatency", "Microseconds", [each.upstream_seconds * 1e6 for each in entries]),
         data("OverheadLatency", "Microseconds", [(each.seconds - each.upstream_seconds) * 1e6 for each in entries]),
     ]
+
+
+def _is_4xx(entry: Entry) -> bool:
+    return 400 <= entry.status < 500 and entry.status != _MODEL_ERROR
+
+
+def _is_5xx(entry: Entry) -> bool:
+    return entry.status >= 500 or entry.status == _MODEL_ERROR
 
 
 def _values(values: list[float]) -> dict[str, Any]:
