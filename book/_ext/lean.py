@@ -58,7 +58,8 @@ def make_lean(app: Sphinx, exception: Exception | None) -> None:
 
 def _theme_static(app: Sphinx) -> Path | None:
     """Where the theme's own files lie; in the output the icons' script is gone after the first build."""
-    folders = [Path(folder) / "static" for folder in app.builder.theme.get_theme_dirs()]  # type: ignore[attr-defined]
+    theme = app.builder.theme  # type: ignore[attr-defined]  # only builders of HTML have one, and no other is used
+    folders = [Path(folder) / "static" for folder in theme.get_theme_dirs()]
     return next((folder for folder in folders if (folder / _THEME_STYLE).is_file()), None)
 
 
